@@ -1,0 +1,83 @@
+"""Connections to the warehouse, and how it is made: roles and schemas (`init.sql`), then migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+
+from elt.settings import Settings
+
+HERE = Path(__file__).parent
+
+# A peer that has gone without a word is noticed within about a minute, not after the kernel's two hours.
+KEEPALIVES = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+def connect(settings: Settings, role: str, *, autocommit: bool = False) -> psycopg.Connection:
+    """A connection of the pipeline that acts as `role` (loader, transformer or medilink_owner), in UTC.
+
+    Raises `psycopg.OperationalError` when the server cannot be reached within 10 seconds.
+    """
+    connection = psycopg.connect(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        dbname=settings.postgres_db,
+        sslmode=settings.postgres_sslmode,
+        connect_timeout=10,
+        application_name=f"medilink-{role}",
+        options="-c timezone=UTC -c lock_timeout=120s",
+        autocommit=True,
+        **KEEPALIVES,
+    )
+    act_as(connection, role)
+    connection.autocommit = autocommit
+    return connection
+
+
+def act_as(connection: psycopg.Connection, role: str) -> None:
+    """Give up the log-in's own rights for those of `role`, for the rest of the session."""
+    connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+
+
+def initialise(admin: psycopg.Connection, settings: Settings) -> None:
+    """Run `init.sql` as a superuser (or RDS master user), and make the log-ins of the pipeline and the API.
+
+    Safe to repeat: passwords are set to those of the settings, nothing else changes.
+    """
+    admin.execute((HERE / "init.sql").read_text(encoding="utf-8").encode())
+    logins = (
+        (settings.postgres_user, settings.postgres_password, "medilink_owner, loader, transformer"),
+        (settings.api_postgres_user, settings.api_postgres_password, "api_read"),
+    )
+    for login, password, roles in logins:
+        if not admin.execute("select 1 from pg_roles where rolname = %s", [login]).fetchone():
+            admin.execute(sql.SQL("create role {}").format(sql.Identifier(login)))
+        admin.execute(
+            sql.SQL("alter role {} login password {}").format(sql.Identifier(login), sql.Literal(password.get_secret_value()))
+        )
+        admin.execute(sql.SQL("grant " + roles + " to {}").format(sql.Identifier(login)))
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the schema to the newest migration, as medilink_owner; views of dbt that could stand in the way are dropped first."""
+    config = Config()
+    config.set_main_option("script_location", str(HERE / "migrations"))
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: connect(settings, "medilink_owner"), poolclass=sqlalchemy.NullPool
+    )
+    with engine.begin() as connection:
+        # One migration at a time: a second starter waits here and then finds nothing to do.
+        connection.exec_driver_sql("select pg_advisory_xact_lock(hashtext('medilink migrations'))")
+        # dbt's views over public would block `alter type` and `drop column`; dbt makes them anew in each run.
+        connection.exec_driver_sql("set local role transformer")
+        connection.exec_driver_sql("drop schema if exists dbt_staging cascade")
+        connection.exec_driver_sql("set local role medilink_owner")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

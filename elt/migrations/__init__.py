@@ -1,0 +1,1 @@
+"""Alembic migrations: forward-only, one head. `medilink db migrate` applies them as medilink_owner."""

@@ -1,0 +1,91 @@
+"""Every setting of the pipeline, read once, at the edge: environment first, then `.env`, then the default.
+
+Each secret may also be given as a file: `POSTGRES_PASSWORD_FILE=/run/secrets/pg` stands for `POSTGRES_PASSWORD`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """The names users of the original system know (`POSTGRES_*`, `S3_*`, `AWS_*`), plus where the services listen."""
+
+    model_config = SettingsConfigDict(
+        env_file=os.environ.get("MEDILINK_ENV_FILE", REPOSITORY / ".env"), extra="ignore", env_ignore_empty=True
+    )
+
+    postgres_host: str = Field("127.0.0.1", description="host name or address of PostgreSQL, without http://")
+    postgres_port: int = Field(54329, ge=1, le=65535, description="port of PostgreSQL")
+    postgres_user: str = Field("medilink", description="log-in of the pipeline: member of loader and transformer")
+    postgres_password: SecretStr = Field(SecretStr(""), description="password of POSTGRES_USER")
+    postgres_db: str = Field("medilink", description="database of the warehouse")
+    postgres_sslmode: str = Field("prefer", description="libpq sslmode; verify-full for anything but loopback")
+
+    s3_bucket_name: str = Field("medilink-drops", description="bucket that hospitals drop files into")
+    s3_input_prefix: str = Field("medical_records/input/", description="where drops arrive")
+    s3_archive_prefix: str = Field("medical_records/archive/", description="where claimed bytes are kept for good")
+    aws_access_key_id: str | None = Field(None, description="leave empty on AWS: the instance role is used")
+    aws_secret_access_key: SecretStr | None = Field(None, description="secret of AWS_ACCESS_KEY_ID")
+    aws_region: str = Field("eu-west-1", description="region of the bucket")
+    aws_endpoint_url: str | None = Field(None, description="S3 endpoint other than AWS, e.g. http://127.0.0.1:9000")
+
+    api_host: str = Field("127.0.0.1", description="address the REST API listens on")
+    api_port: int = Field(5000, ge=1, le=65535, description="port of the REST API")
+    api_token: SecretStr = Field(SecretStr(""), description="bearer token that every data route asks for")
+    api_postgres_user: str = Field("medilink_api", description="database log-in of the API: member of api_read")
+    api_postgres_password: SecretStr = Field(SecretStr(""), description="password of API_POSTGRES_USER")
+
+    airflow_port: int = Field(8088, ge=1, le=65535, description="port of Airflow's api-server")
+    airflow_admin_password: SecretStr = Field(SecretStr(""), description="password of Airflow's user admin")
+    flow_run_timeout: int = Field(3600, ge=1, description="seconds until a watched run counts as stuck")
+
+    medilink_home: Path = Field(REPOSITORY / ".medilink", description="folder of all state: database, bucket, logs")
+    dbt_executable: str | None = Field(None, description="dbt to call; default: the one beside this Python")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name, field in cls.model_fields.items():
+            path = os.environ.get(f"{name.upper()}_FILE")
+            if path and "SecretStr" in str(field.annotation):
+                try:
+                    values[name] = Path(path).read_text(encoding="utf-8").strip()
+                except OSError as error:
+                    raise ValueError(
+                        f"{name.upper()}_FILE: cannot read {path} ({error.strerror}). "
+                        f"Point it to a readable file, or set {name.upper()} itself."
+                    ) from None
+        return values
+
+    @field_validator("postgres_host")
+    @classmethod
+    def _host_is_no_url(cls, host: str) -> str:
+        if "://" in host or "/" in host:
+            raise ValueError("a host name or address, without http:// and without a path, e.g. 127.0.0.1")
+        return host
+
+    @field_validator("aws_endpoint_url")
+    @classmethod
+    def _endpoint_is_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("an address with its scheme, e.g. http://127.0.0.1:9000")
+        return url
+
+    @field_validator("s3_input_prefix", "s3_archive_prefix")
+    @classmethod
+    def _prefix_ends_with_slash(cls, prefix: str) -> str:
+        return prefix.strip("/") + "/"
+
+    @model_validator(mode="after")
+    def _prefixes_are_apart(self) -> Settings:
+        if self.s3_archive_prefix.startswith(self.s3_input_prefix):
+            raise ValueError("S3_ARCHIVE_PREFIX lies inside S3_INPUT_PREFIX: archived files would be taken as drops")
+        return self
