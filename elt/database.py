@@ -18,10 +18,10 @@ HERE = Path(__file__).parent
 KEEPALIVES = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
 
 
-def connect(settings: Settings, role: str, *, autocommit: bool = False) -> psycopg.Connection:
+def connect(settings: Settings, role: str) -> psycopg.Connection:
     """A connection of the pipeline that acts as `role` (loader, transformer or medilink_owner), in UTC.
 
-    Raises `psycopg.OperationalError` when the server cannot be reached within 10 seconds.
+    It commits each statement by itself; what belongs together stands in `with connection.transaction()`. Raises `psycopg.OperationalError` when the server cannot be reached within 10 seconds.
     """
     connection = psycopg.connect(
         host=settings.postgres_host,
@@ -33,17 +33,18 @@ def connect(settings: Settings, role: str, *, autocommit: bool = False) -> psyco
         connect_timeout=10,
         application_name=f"medilink-{role}",
         options="-c timezone=UTC -c lock_timeout=120s",
-        autocommit=True,
         **KEEPALIVES,
     )
-    act_as(connection, role)
-    connection.autocommit = autocommit
-    return connection
+    return act_as(connection, role)
 
 
-def act_as(connection: psycopg.Connection, role: str) -> None:
-    """Give up the log-in's own rights for those of `role`, for the rest of the session."""
+def act_as(connection: psycopg.Connection, role: str) -> psycopg.Connection:
+    """Give up the log-in's own rights for those of `role`, and set the connection up as `connect` describes."""
+    connection.autocommit = True
+    # Temporary tables come and go with other columns under the same statement: a prepared plan would not fit.
+    connection.prepare_threshold = None
     connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+    return connection
 
 
 def initialise(admin: psycopg.Connection, settings: Settings) -> None:
@@ -69,9 +70,13 @@ def migrate(settings: Settings) -> None:
     """Bring the schema to the newest migration, as medilink_owner; views of dbt that could stand in the way are dropped first."""
     config = Config()
     config.set_main_option("script_location", str(HERE / "migrations"))
-    engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: connect(settings, "medilink_owner"), poolclass=sqlalchemy.NullPool
-    )
+
+    def transactional() -> psycopg.Connection:
+        connection = connect(settings, "medilink_owner")
+        connection.autocommit = False
+        return connection
+
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=transactional, poolclass=sqlalchemy.NullPool)
     with engine.begin() as connection:
         # One migration at a time: a second starter waits here and then finds nothing to do.
         connection.exec_driver_sql("select pg_advisory_xact_lock(hashtext('medilink migrations'))")

@@ -67,7 +67,7 @@ create table audit.ingest_files (
     promoted_at timestamptz,
     published_at timestamptz,
     archived_at timestamptz,
-    input_deleted_at timestamptz,
+    input_released_at timestamptz,
     -- Nothing is lost, nothing counts twice. records_processed comes from the scanner, the six from promotion.
     constraint six_way_identity check (
         records_inserted is null
@@ -85,10 +85,10 @@ create table audit.ingest_files (
     constraint refused_with_a_code check ((status in ('held', 'rejected')) = (error_code is not null))
 );
 comment on table audit.ingest_files is
-    'The ledger: one row per version of an input object, from discovery to archive. input_deleted_at tells that the object is gone from the input.';
-create unique index ingest_files_version on audit.ingest_files (input_key, etag, coalesce(version_id, ''), last_modified);
+    'The ledger: one row per version of an input object, from discovery to archive. input_released_at tells that the object is gone from the input, or was replaced there by a newer one.';
+create unique index ingest_files_version on audit.ingest_files (input_key, etag, last_modified);
 create index ingest_files_sha256 on audit.ingest_files (sha256);
-create index ingest_files_open on audit.ingest_files (status) where input_deleted_at is null;
+create index ingest_files_open on audit.ingest_files (status) where input_released_at is null;
 create index ingest_files_batch on audit.ingest_files (batch_id);
 
 create table audit.etl_audit_log (
@@ -289,7 +289,7 @@ create table public.triage_visits (
     triage_level smallint not null check (triage_level between 1 and 5),
     chief_complaint text,
     vital_signs text,
-    vitals jsonb,
+    vitals jsonb generated always as (public.parse_vitals(vital_signs)) stored,
     conditions text[],
     recommendations text[],
     visit_id text,

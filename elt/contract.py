@@ -1,0 +1,124 @@
+"""The data contracts: what each feed must hold, read from `contracts/<feed>.odcs.yaml` (Open Data Contract Standard).
+
+From a contract come the accepted headers, the staging columns and the checks of every row (`checks.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
+
+CONTRACTS = Path(__file__).parent / "contracts"
+
+# In the order in which they must be promoted: what is referred to comes before what refers to it.
+FEEDS = ("facilities", "patients", "medical_records", "triage_visits")
+
+SUFFIXES = (".csv",)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a feed, as delivered. `minimum` and `maximum` are SQL literals of the column's type."""
+
+    name: str
+    type: str
+    required: bool
+    normalise: str | None
+    max_length: int | None
+    minimum: str | None
+    maximum: str | None
+    domain: dict[str, str]
+    """Every accepted spelling, lower-case, and the value it stands for."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One feed.
+
+    `delivered_key`: columns that say which entity a row is about; `identifier`: the one among them that is the source's own id of an
+    event, None for entities; `attributes`: production columns that a later delivery may change.
+    """
+
+    feed: str
+    columns: tuple[Column, ...]
+    delivered_key: tuple[str, ...]
+    identifier: str | None
+    attributes: tuple[str, ...]
+    reject_limit_rate: float
+    reject_limit_rows: int
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the columns without which a file is refused."""
+        return tuple(column.name for column in self.columns if column.required)
+
+    def column_of(self, header: str) -> Column | None:
+        """The column a header cell names: case, and runs of space and underscore, do not matter."""
+        folded = fold_header(header)
+        return next((column for column in self.columns if column.name == folded), None)
+
+
+def fold_header(header: str) -> str:
+    """`" Facility  Name"` and `facility_name` are one header."""
+    return "_".join(header.replace("_", " ").casefold().split())
+
+
+def feed_of(key: str) -> str | None:
+    """The feed that claims an object by its name: `patients-lagos.csv` is patients; None when no feed does.
+
+    The longest feed name wins, so that a feed may be called like the beginning of another.
+    """
+    name = PurePosixPath(key).name.casefold()
+    if not name.endswith(SUFFIXES):
+        return None
+    return max((feed for feed in FEEDS if name.startswith(feed)), key=len, default=None)
+
+
+@cache
+def contract(feed: str) -> Contract:
+    """The contract of a feed; raises `FileNotFoundError` for a feed that has none."""
+    document = OpenDataContractStandard.from_file(str(CONTRACTS / f"{feed}.odcs.yaml"))
+    schema = (document.schema_ or [])[0]
+    properties = _custom(schema.customProperties)
+    limits = _custom(document.customProperties)
+    return Contract(
+        feed=feed,
+        columns=tuple(_column(property_) for property_ in schema.properties or []),
+        delivered_key=tuple(properties["deliveredKey"]),
+        identifier=properties.get("identifier"),
+        attributes=tuple(properties["attributes"]),
+        reject_limit_rate=float(limits["rejectLimitRate"]),
+        reject_limit_rows=int(limits["rejectLimitRows"]),
+    )
+
+
+def _custom(properties: list[CustomProperty] | None) -> dict[str, Any]:
+    return {str(item.property): item.value for item in properties or []}
+
+
+def _column(property_: SchemaProperty) -> Column:
+    options = property_.logicalTypeOptions or {}
+    custom = _custom(property_.customProperties)
+    domain = {
+        spelling.lower(): str(member.value)
+        for member in property_.enum or []
+        for spelling in [str(member.value), *_custom(member.customProperties).get("synonyms", [])]
+    }
+    return Column(
+        name=str(property_.name),
+        type=str(property_.logicalType),
+        required=bool(property_.required),
+        normalise=custom.get("normalise"),
+        max_length=options.get("maxLength"),
+        minimum=_bound(options.get("minimum")),
+        maximum=_bound(options.get("maximum")),
+        domain=domain,
+    )
+
+
+def _bound(value: object) -> str | None:
+    return None if value is None else str(value)

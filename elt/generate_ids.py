@@ -1,0 +1,423 @@
+"""Promote: check every staged row, give new entities their ids, and enter them into the production tables.
+
+Every record of a file ends in exactly one disposition (feeds.md): one transaction a file holds its rows, its quarantine entries, its
+counts and its ledger row, and the database refuses it if the counts do not add up. Parked rows are tried again first, because they
+were delivered before. All of it is set-based SQL; the names in it come from the contracts, never from data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from psycopg import Connection
+from psycopg.rows import scalar_row
+
+from elt import audit, checks
+from elt.audit import LedgerFile
+from elt.contract import FEEDS, Contract, contract
+from elt.vocabulary import Disposition, FileCode, FileStatus, RowCode
+
+PROMOTION = Path(__file__).parent / "promotion"
+
+# What the promotion statement of a feed yields beside the production columns.
+BOOKKEEPING = ("file_id", "row_number", "key", "code", "code_column", "candidates")
+
+TEMPORARY = ("outcome", "resolved", "unresolved", "sound", "incoming")
+
+
+class TooManyRejects(Exception):
+    """More rows failed than the contract allows; the file is held and nothing of it was promoted."""
+
+
+def promote(connection: Connection, batch_id: int) -> None:
+    """Promote everything staged in this batch, feed by feed: first the parked rows that can be resolved now, then the new files."""
+    for feed in FEEDS:
+        _replay(connection, batch_id, contract(feed))
+        for file in audit.files(connection, batch_id, FileStatus.STAGED, feed):
+            _promote_file(connection, file, contract(feed))
+
+
+def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> None:
+    try:
+        with connection.transaction():
+            audit.assert_running(connection, file.batch_id)
+            if not audit.lock_file(connection, file.batch_id, file.file_id, FileStatus.STAGED):
+                return
+            if _is_duplicate(connection, file):
+                return
+            source = f"select *, null::bigint as quarantine_id from staging.{feed.feed} where _file_id = {file.file_id}"
+            _decide(connection, feed, source)
+            counts = _counts(connection)
+            processed = connection.execute(
+                "select records_processed from audit.ingest_files where file_id = %s", [file.file_id]
+            ).fetchone()[0]  # type: ignore[index]
+            failed = counts.get(Disposition.FAILED, 0)
+            if failed > feed.reject_limit_rows and failed > feed.reject_limit_rate * processed:
+                raise TooManyRejects(
+                    f"{failed} of {processed} rows break the contract, more than its limit of {feed.reject_limit_rate:.0%} and "
+                    f"{feed.reject_limit_rows} rows. Nothing of the file was promoted; correct it and drop it again."
+                )
+            _enter(connection, feed, file.batch_id)
+            _quarantine(connection, feed, file.batch_id)
+            audit.add_counts(connection, file.batch_id, feed.feed, "drop", processed, counts)
+            columns = ", ".join(f"records_{disposition} = %s" for disposition in Disposition)
+            connection.execute(
+                f"update audit.ingest_files set status = %s, promoted_at = now(), {columns} where file_id = %s",
+                [FileStatus.PROMOTED, *(counts.get(disposition, 0) for disposition in Disposition), file.file_id],
+            )
+    except TooManyRejects as limit:
+        with connection.transaction():
+            audit.assert_running(connection, file.batch_id)
+            audit.refuse_file(connection, file.file_id, FileStatus.HELD, FileCode.TOO_MANY_REJECTS, str(limit))
+            connection.execute(f"delete from staging.{feed.feed} where _file_id = %s", [file.file_id])
+
+
+def _is_duplicate(connection: Connection, file: LedgerFile) -> bool:
+    """Whether the same bytes were promoted meanwhile under another name of this batch; then the file ends here."""
+    original = connection.execute(
+        "select file_id from audit.ingest_files where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')"
+        " order by file_id limit 1",
+        [file.sha256, file.feed],
+    ).fetchone()
+    if original:
+        connection.execute(
+            "update audit.ingest_files set status = %s, duplicate_of = %s, records_processed = null where file_id = %s",
+            [FileStatus.DUPLICATE, original[0], file.file_id],
+        )
+        connection.execute(f"delete from staging.{file.feed} where _file_id = %s", [file.file_id])
+    return original is not None
+
+
+def _replay(connection: Connection, batch_id: int, feed: Contract) -> None:
+    """Try the feed's parked rows again; those whose reference is found now are promoted, file by file in the order of delivery."""
+    parked = (
+        f"select (jsonb_populate_record(null::staging.{feed.feed}, delivered)).*, quarantine_id, file_id as _file, row_number as _row"
+        f" from quarantine.entries where feed = '{feed.feed}' and disposition = 'parked' and closed_at is null"
+    )
+    columns = ", ".join(column.name for column in feed.columns)
+    source = (
+        f"select {columns}, _file as _file_id, _row as _row_number, null::text as _reject_code, null::text as _reject_text,"
+        f" null::jsonb as _extra, quarantine_id from ({parked}) as parked"
+    )
+    with connection.transaction():
+        audit.assert_running(connection, batch_id)
+        if not connection.execute(f"select 1 from ({parked}) as parked limit 1").fetchone():
+            return
+        _resolve(connection, feed, source)
+        connection.execute(
+            "create temp table replayable on commit preserve rows as"
+            " select file_id, row_number, quarantine_id from sound where known_id is not null"
+            " union all select sound.file_id, sound.row_number, sound.quarantine_id from resolved"
+            " inner join sound using (file_id, row_number) where resolved.code is null"
+        )
+    try:
+        with connection.cursor(row_factory=scalar_row) as cursor:
+            file_ids = cursor.execute("select distinct file_id from replayable order by file_id").fetchall()
+        for file_id in file_ids:
+            with connection.transaction():
+                audit.assert_running(connection, batch_id)
+                _decide(
+                    connection,
+                    feed,
+                    f"select source.* from ({source}) as source inner join replayable using (quarantine_id) where source._file_id = {file_id}",
+                )
+                _settle(connection, feed, batch_id)
+    finally:
+        if not connection.broken:
+            connection.execute("drop table if exists replayable")
+
+
+def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
+    """Enter replayed rows, and close their quarantine entries (or say why they fail now)."""
+    processed = connection.execute("select count(*) from incoming").fetchone()[0]  # type: ignore[index]
+    _enter(connection, feed, batch_id)
+    connection.execute(
+        "update quarantine.entries as entry set closed_at = now(), closed_batch_id = %s, closed_reason = 'resolved'"
+        " from outcome where entry.quarantine_id = outcome.quarantine_id and outcome.disposition not in ('parked', 'failed')",
+        [batch_id],
+    )
+    connection.execute(
+        "update quarantine.entries as entry set disposition = outcome.disposition, error_code = outcome.code,"
+        " error_column = outcome.code_column, errors = outcome.errors"
+        " from outcome where entry.quarantine_id = outcome.quarantine_id and outcome.disposition = 'failed'"
+    )
+    audit.add_counts(connection, batch_id, feed.feed, "replay", processed, _counts(connection))
+
+
+def _resolve(connection: Connection, feed: Contract, source: str) -> None:
+    """Make the temporary tables `incoming` (all rows, checked), `sound` (first of its kind, without errors) and `resolved`.
+
+    A sound row that stands in production as it was last delivered is known by its hash and needs no resolving.
+    """
+    connection.execute(f"drop table if exists {', '.join(TEMPORARY)}")
+    columns = ", ".join(column.name for column in feed.columns)
+    as_normalised = ", ".join(f"{checks.normalised(column)} as {column.name}" for column in feed.columns)
+    as_canonical = ", ".join(f"{checks.canonical(column)} as {column.name}" for column in feed.columns)
+    delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
+    connection.execute(f"""
+        create temp table incoming on commit drop as
+        with source as ({source}),
+        normalised as (
+            select
+                _file_id as file_id, _row_number as row_number, quarantine_id, _reject_code, _reject_text, {as_normalised},
+                case when _reject_code is null
+                    then jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(_extra, '{{}}')
+                end as delivered
+            from source
+        ),
+        spelled as (
+            select file_id, row_number, quarantine_id, _reject_code, _reject_text, delivered, {as_canonical} from normalised
+        )
+        select
+            *,
+            case when _reject_code is null then {checks.row_hash(feed)} else md5(_reject_text)::uuid end as row_hash,
+            case when _reject_code is null then {checks.errors(feed)} else array[':' || _reject_code] end as errors,
+            case when _reject_code is null then {checks.delivered_key(feed)} end as delivered_key
+        from spelled
+    """)
+    connection.execute(f"""
+        create temp table sound on commit drop as
+        with first_of_its_kind as (
+            select distinct on (row_hash)
+                file_id, row_number, quarantine_id, row_hash, delivered_key, {columns}
+            from incoming
+            where errors = '{{}}'
+            order by row_hash, row_number
+        )
+        select distinct on (first_of_its_kind.row_hash)
+            first_of_its_kind.*, known.id as known_id, known._key as known_key
+        from first_of_its_kind
+        left join public.{feed.feed} as known on known._delivered_hash = first_of_its_kind.row_hash
+        order by first_of_its_kind.row_hash, known.id
+    """)
+    connection.execute(
+        f"create temp table unresolved on commit drop as select file_id, row_number, {columns} from sound where known_id is null"
+    )
+    connection.execute("analyze sound, unresolved")
+    connection.execute(f"create temp table resolved on commit drop as {_promotion(feed)}")
+
+
+def _decide(connection: Connection, feed: Contract, source: str) -> None:
+    """Make the temporary table `outcome`: one row, and one disposition, for each row of `source`."""
+    # Nobody writes this table meanwhile, so that what is decided here holds when it is entered.
+    connection.execute(f"lock table public.{feed.feed} in share row exclusive mode")
+    _resolve(connection, feed, source)
+    _resolve_contested(connection, feed)
+    production = _production_columns(connection)
+    attributes = ", ".join(f"resolved.{column}" for column in feed.attributes)
+    # An event without an id that was delivered before is a duplicate; an entity, or an event with an id, is unchanged.
+    known_again = f"case when sound.{feed.identifier} is null then 'duplicate' else 'unchanged' end" if feed.identifier else "'unchanged'"
+    differs = " or ".join(_differs(connection, column) for column in feed.attributes)
+    moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
+    connection.execute(f"""
+        create temp table outcome on commit drop as
+        with ranked as (
+            select
+                resolved.*, known.id as known_id, md5(row({attributes})::text) as attributes,
+                sound.row_hash is not distinct from known._delivered_hash as is_as_delivered,
+                coalesce({differs}, false) as differs, coalesce({moves}, false) as moves, {known_again} as known_again
+            from resolved
+            inner join sound using (file_id, row_number)
+            left join public.{feed.feed} as known on known._key = resolved.key
+        ),
+        in_order as (
+            select
+                *, row_number() over by_key as nth, first_value(attributes) over by_key as first_attributes
+            from ranked
+            window by_key as (partition by key, code is null order by row_number)
+        ),
+        decided as (
+            select
+                file_id, row_number, known_id, candidates,
+                case
+                    when code is not null then 'parked'
+                    when moves then 'failed'
+                    when nth > 1 and attributes = first_attributes then 'duplicate'
+                    when nth > 1 then 'failed'
+                    when known_id is null then 'inserted'
+                    when is_as_delivered or not differs then known_again
+                    else 'updated'
+                end as disposition,
+                case when code is not null then code when moves or nth > 1 then '{RowCode.CONFLICTING_KEY}' end as code,
+                code_column
+            from in_order
+            union all
+            select sound.file_id, sound.row_number, sound.known_id, null, {known_again}, null, null
+            from sound
+            where sound.known_id is not null and not exists (
+                select from resolved where (resolved.file_id, resolved.row_number) = (sound.file_id, sound.row_number)
+            )
+        )
+        select
+            incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash, incoming.delivered_key,
+            decided.known_id, decided.candidates, incoming.delivered, incoming._reject_text as delivered_text,
+            case
+                when incoming.errors <> '{{}}' then 'failed'
+                when decided.disposition is null then 'duplicate'
+                else decided.disposition
+            end as disposition,
+            case
+                when incoming.errors <> '{{}}' then split_part(incoming.errors[1], ':', 2)
+                when decided.disposition in ('parked', 'failed') then decided.code
+            end as code,
+            case
+                when incoming.errors <> '{{}}' then nullif(split_part(incoming.errors[1], ':', 1), '')
+                when decided.disposition = 'parked' then decided.code_column
+            end as code_column,
+            case
+                when incoming.errors <> '{{}}' then (
+                    select jsonb_agg(jsonb_build_object(
+                        'column', nullif(split_part(error, ':', 1), ''), 'code', split_part(error, ':', 2)
+                    ))
+                    from unnest(incoming.errors) as error
+                )
+                when decided.disposition in ('parked', 'failed')
+                    then jsonb_build_array(jsonb_build_object('column', decided.code_column, 'code', decided.code))
+            end as errors
+        from incoming
+        left join decided using (file_id, row_number)
+    """)
+
+
+def _resolve_contested(connection: Connection, feed: Contract) -> None:
+    """Known rows whose key another row of the file claims with other values take part in the decision: the first one is taken."""
+    connection.execute("truncate unresolved")
+    columns = ", ".join(column.name for column in feed.columns)
+    contested = connection.execute(
+        f"insert into unresolved select file_id, row_number, {columns} from sound"
+        " where known_id is not null and known_key in (select key from resolved where code is null)"
+    ).rowcount
+    if contested:
+        connection.execute(f"insert into resolved {_promotion(feed)}")
+        # What a known row refers to was settled when it was entered; it never moves afterwards.
+        references = [column for column in ("facility_id", "patient_id") if column in _production_columns(connection)]
+        kept = "".join(f", {column} = known.{column}" for column in references)
+        connection.execute(
+            f"update resolved set key = sound.known_key, code = null{kept} from sound"
+            f" inner join public.{feed.feed} as known on known.id = sound.known_id"
+            " where (sound.file_id, sound.row_number) = (resolved.file_id, resolved.row_number)"
+        )
+
+
+def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
+    """Insert what is new, in the order of the file; change what differs; count repeated events."""
+    production = _production_columns(connection)
+    columns = ", ".join(production)
+    connection.execute(
+        f"""
+        insert into public.{feed.feed} (
+            {columns}{", _key" if feed.identifier else ""}, _delivered_hash,
+            _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
+        )
+        select
+            {", ".join(f"resolved.{column}" for column in production)}{", resolved.key" if feed.identifier else ""}, outcome.row_hash,
+            outcome.file_id, outcome.row_number, %(batch)s, outcome.file_id, outcome.row_number, %(batch)s
+        from outcome
+        inner join resolved using (file_id, row_number)
+        where outcome.disposition = 'inserted'
+        order by outcome.file_id, outcome.row_number
+        """,
+        {"batch": batch_id},
+    )
+    changes = ", ".join(f"{column} = {_merged(connection, column)}" for column in feed.attributes)
+    connection.execute(
+        f"""
+        update public.{feed.feed} as known
+        set {changes}, updated_at = now(), _delivered_hash = outcome.row_hash,
+            _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
+        from outcome
+        inner join resolved using (file_id, row_number)
+        where outcome.disposition = 'updated' and known.id = outcome.known_id
+        """,
+        [batch_id],
+    )
+    if feed.identifier:
+        connection.execute(
+            f"""
+            update public.{feed.feed} as known
+            set times_delivered = known.times_delivered + repeated.times, last_delivered_at = now()
+            from (
+                select coalesce(first.id, outcome.known_id) as id, count(*) as times
+                from outcome
+                inner join incoming using (file_id, row_number)
+                left join public.{feed.feed} as first on first._delivered_hash = outcome.row_hash
+                where outcome.disposition = 'duplicate' and incoming.{feed.identifier} is null
+                group by 1
+            ) as repeated
+            where known.id = repeated.id
+            """
+        )
+
+
+def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
+    """Enter failed and parked rows, one open entry for each distinct row, and close the entries that sound rows of this file correct."""
+    connection.execute(
+        """
+        insert into quarantine.entries (
+            feed, disposition, row_hash, delivered_key, file_id, row_number, batch_id,
+            error_code, error_column, errors, candidates, delivered, delivered_text
+        )
+        select distinct on (row_hash)
+            %(feed)s, disposition, row_hash, delivered_key, file_id, row_number, %(batch)s,
+            code, code_column, errors, candidates, delivered, delivered_text
+        from outcome
+        where disposition in ('parked', 'failed')
+        order by row_hash, row_number
+        on conflict (feed, row_hash) where closed_at is null do update set
+            disposition = excluded.disposition, error_code = excluded.error_code, error_column = excluded.error_column,
+            errors = excluded.errors, candidates = excluded.candidates
+        """,
+        {"feed": feed.feed, "batch": batch_id},
+    )
+    connection.execute(
+        "insert into quarantine.sightings (file_id, row_number, quarantine_id, disposition)"
+        " select outcome.file_id, outcome.row_number, entry.quarantine_id, outcome.disposition from outcome"
+        " inner join quarantine.entries as entry"
+        " on entry.feed = %s and entry.row_hash = outcome.row_hash and entry.closed_at is null"
+        " where outcome.disposition in ('parked', 'failed')",
+        [feed.feed],
+    )
+    connection.execute(
+        "update quarantine.entries as entry set closed_at = now(), closed_batch_id = %(batch)s, closed_reason = 'corrected'"
+        " from outcome where entry.feed = %(feed)s and entry.closed_at is null and entry.delivered_key = outcome.delivered_key"
+        " and outcome.disposition in ('inserted', 'updated', 'unchanged') and not exists ("
+        "   select from quarantine.sightings where sightings.quarantine_id = entry.quarantine_id"
+        "   and sightings.file_id = outcome.file_id"
+        ")",
+        {"feed": feed.feed, "batch": batch_id},
+    )
+
+
+def _counts(connection: Connection) -> dict[Disposition, int]:
+    rows = connection.execute("select disposition, count(*) from outcome group by disposition").fetchall()
+    return {Disposition(disposition): count for disposition, count in rows}
+
+
+def _promotion(feed: Contract) -> str:
+    """The feed's promotion statement; events share how they find whom they are about."""
+    statement = (PROMOTION / f"{feed.feed}.sql").read_text(encoding="utf-8")
+    return statement + (PROMOTION / "_event_references.sql").read_text(encoding="utf-8") if feed.identifier else statement
+
+
+def _production_columns(connection: Connection) -> list[str]:
+    columns = connection.execute("select * from resolved limit 0").description or []
+    return [column.name for column in columns if column.name not in BOOKKEEPING]
+
+
+def _is_json(connection: Connection, column: str) -> bool:
+    described = connection.execute(f"select {column} from resolved limit 0").description or []
+    return described[0].type_display == "jsonb"
+
+
+def _differs(connection: Connection, column: str) -> str:
+    """SQL: whether a delivered attribute differs from the one in production; what is not given never differs."""
+    if _is_json(connection, column):
+        return f"known.{column} || resolved.{column} is distinct from known.{column}"
+    return f"(resolved.{column} is not null and resolved.{column} is distinct from known.{column})"
+
+
+def _merged(connection: Connection, column: str) -> str:
+    """SQL: the attribute after an update; what is not given never erases what is there."""
+    if _is_json(connection, column):
+        return f"known.{column} || resolved.{column}"
+    return f"coalesce(resolved.{column}, known.{column})"

@@ -1,0 +1,148 @@
+"""Load: copy claimed files into their all-text staging table, each record with the line it starts on."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from psycopg import Connection, sql
+
+from elt import audit
+from elt.audit import LedgerFile
+from elt.contract import Contract, contract, fold_header
+from elt.extract_from_s3 import read_blocks
+from elt.scanner import FileRefused, Scan
+from elt.settings import Settings
+from elt.vocabulary import FileCode, FileStatus
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# What an operator may yet release is held; what no release could mend is rejected.
+HOLDING = {FileCode.UNCLOSED_QUOTE, FileCode.INVALID_ENCODING, FileCode.TOO_MANY_REJECTS}
+
+STAGED_LABELS = ("_row_number", "_batch_id", "_file_id", "_reject_code", "_reject_text")
+
+
+class ArchivedBytesDiffer(Exception):
+    """What the archive returned is not what was claimed; nothing of it was staged."""
+
+
+def load_feed(s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feed: str) -> int:
+    """Stage every claimed file of one feed in this batch; returns how many records were staged.
+
+    A file that cannot be read at all is held or rejected with a code, leaves no row behind, and does not stop the others.
+    """
+    claimed = audit.files(connection, batch_id, FileStatus.CLAIMED, feed)
+    return sum(_load_file(s3, connection, settings, file, contract(feed)) for file in claimed)
+
+
+def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: LedgerFile, feed: Contract) -> int:
+    """Copy one file into staging, in one transaction with its ledger row; returns the number of its records."""
+    try:
+        with connection.transaction():
+            audit.assert_running(connection, file.batch_id)
+            if not audit.lock_file(connection, file.batch_id, file.file_id, FileStatus.CLAIMED):
+                return 0
+            digest = hashlib.sha256()
+            answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))
+            scan = Scan(_hashed(read_blocks(answer["Body"]), digest), labels=(file.batch_id, file.file_id))
+            warning = _copy(connection, scan, feed)
+            if digest.hexdigest() != file.sha256:
+                raise ArchivedBytesDiffer(
+                    f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}. Nothing was staged."
+                    " The transfer is tried again; if it fails again, restore the object from its earlier version."
+                )
+            connection.execute(
+                "update audit.ingest_files set status = %s, records_processed = %s, warning = %s, staged_at = now() where file_id = %s",
+                [FileStatus.STAGED, scan.records, warning, file.file_id],
+            )
+    except FileRefused as refusal:
+        with connection.transaction():
+            audit.assert_running(connection, file.batch_id)
+            status = FileStatus.HELD if refusal.code in HOLDING else FileStatus.REJECTED
+            audit.refuse_file(connection, file.file_id, status, refusal.code, str(refusal))
+        return 0
+    return scan.records
+
+
+def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for block in blocks:
+        digest.update(block)
+        yield block
+
+
+def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
+    """COPY the scan's blocks into the feed's staging table; returns a warning about the header, if any."""
+    columns = map_header(scan.header, feed)
+    extra = [header for header, column in zip(scan.header, columns, strict=True) if column is None]
+    if len(set(extra)) < len(extra):
+        raise FileRefused(FileCode.DUPLICATE_COLUMN, "line 1 names a column twice. Keep one, or give them different names.")
+    staging = sql.Identifier("staging", feed.feed)
+    labels = sql.SQL(", ").join(map(sql.Identifier, STAGED_LABELS))
+    # Columns no contract knows are kept in _extra, by way of a table that has the file's own columns.
+    target = sql.Identifier("arriving") if extra else staging
+    fields = [sql.Identifier(column or f"extra {position}") for position, column in enumerate(columns)]
+    if extra:
+        connection.execute("drop table if exists arriving")
+        connection.execute(
+            sql.SQL("create temp table arriving (_row_number bigint, _batch_id bigint, _file_id bigint, _reject_code text,"
+                    " _reject_text text, {}) on commit drop").format(
+                sql.SQL(", ").join(sql.SQL("{} text").format(field) for field in fields)
+            )
+        )
+    statement = sql.SQL("copy {} ({}, {}) from stdin (format csv)").format(target, labels, sql.SQL(", ").join(fields))
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for block in scan.blocks():
+            copy.write(block)
+    if extra:
+        known = sql.SQL(", ").join(sql.Identifier(column) for column in columns if column)
+        pairs = sql.SQL(", ").join(
+            sql.SQL("{}::text, {}").format(sql.Literal(header), field)
+            for header, field, column in zip(scan.header, fields, columns, strict=True)
+            if column is None
+        )
+        connection.execute(
+            sql.SQL("insert into {staging} ({labels}, {known}, _extra)"
+                    " select {labels}, {known}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}') from arriving").format(
+                staging=staging, labels=labels, known=known, pairs=pairs
+            )
+        )
+    warnings = []
+    if extra:
+        warnings.append(f"columns that the contract does not know are kept in _extra: {', '.join(extra)}")
+    if scan.records == 0:
+        warnings.append("a header and no record")
+    return "; ".join(warnings) or None
+
+
+def map_header(header: list[str], feed: Contract) -> list[str | None]:
+    """The staging column of each header cell, None for columns the contract does not know.
+
+    Raises `FileRefused` (no_header, duplicate_column, missing_column); its message names contract columns only, because a first line
+    that is no header may hold patient data.
+    """
+    columns = [column.name if (column := feed.column_of(cell)) else None for cell in header]
+    known = [column for column in columns if column]
+    if not known:
+        raise FileRefused(
+            FileCode.NO_HEADER,
+            f"line 1 names no column of the feed {feed.feed}, separated by commas. Put a header on top: {','.join(feed.required)},…",
+        )
+    for column in known:
+        if known.count(column) > 1:
+            raise FileRefused(FileCode.DUPLICATE_COLUMN, f"line 1 names the column {column} twice. Keep one.")
+    missing = [column for column in feed.required if column not in known]
+    if missing:
+        others = [fold_header(cell) for cell, column in zip(header, columns, strict=True) if column is None]
+        hints = [
+            f" (position {others.index(near[0]) + 1} among the unknown columns looks like it: rename it to {column})"
+            if (near := difflib.get_close_matches(column, others, n=1))
+            else ""
+            for column in missing
+        ]
+        named = ", ".join(column + hint for column, hint in zip(missing, hints, strict=True))
+        raise FileRefused(FileCode.MISSING_COLUMN, f"line 1 lacks the required column {named}. Add it, and drop the file again.")
+    return columns

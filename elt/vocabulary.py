@@ -1,0 +1,80 @@
+"""The closed vocabularies: the same words in code, database, API, dashboard and documents."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FileStatus(StrEnum):
+    """Where a file stands, from discovery to archive; duplicate, held and rejected are ends of their own."""
+
+    DISCOVERED = "discovered"
+    CLAIMED = "claimed"
+    STAGED = "staged"
+    PROMOTED = "promoted"
+    PUBLISHED = "published"
+    ARCHIVED = "archived"
+    DUPLICATE = "duplicate"
+    HELD = "held"
+    REJECTED = "rejected"
+
+
+class Disposition(StrEnum):
+    """What became of a record; each record of a promoted file has exactly one."""
+
+    INSERTED = "inserted"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    DUPLICATE = "duplicate"
+    PARKED = "parked"
+    FAILED = "failed"
+
+
+class RowCode(StrEnum):
+    """Why a row failed or waits."""
+
+    MISSING_VALUE = "missing_value"
+    INVALID_TYPE = "invalid_type"
+    OUT_OF_RANGE = "out_of_range"
+    NOT_IN_DOMAIN = "not_in_domain"
+    TOO_LONG = "too_long"
+    CONFLICTING_KEY = "conflicting_key"
+    WRONG_COLUMN_COUNT = "wrong_column_count"
+    NUL_BYTE = "nul_byte"
+    INVALID_ENCODING = "invalid_encoding"
+    MISSING_FACILITY = "missing_facility"
+    AMBIGUOUS_FACILITY = "ambiguous_facility"
+    MISSING_PATIENT = "missing_patient"
+    AMBIGUOUS_PATIENT = "ambiguous_patient"
+
+
+class FileCode(StrEnum):
+    """Why a file is held or rejected."""
+
+    UNKNOWN_FEED = "unknown_feed"
+    EMPTY_FILE = "empty_file"
+    NO_HEADER = "no_header"
+    MISSING_COLUMN = "missing_column"
+    DUPLICATE_COLUMN = "duplicate_column"
+    INVALID_ENCODING = "invalid_encoding"
+    UNCLOSED_QUOTE = "unclosed_quote"
+    TOO_MANY_REJECTS = "too_many_rejects"
+    SUPERSEDED = "superseded"
+
+
+# What the steward should do about a row, by code.
+ROW_ADVICE = {
+    RowCode.MISSING_VALUE: "a required value is missing: fill it in",
+    RowCode.INVALID_TYPE: "the value is not of the column's type: write it as the data contract says",
+    RowCode.OUT_OF_RANGE: "the value lies outside the allowed range: check it against the source",
+    RowCode.NOT_IN_DOMAIN: "the value is none of the allowed ones: use one that the data contract lists",
+    RowCode.TOO_LONG: "the value is longer than the column allows: shorten it",
+    RowCode.CONFLICTING_KEY: "another row of this file has the same key and other values, or the key belongs to another patient: decide which is right",
+    RowCode.WRONG_COLUMN_COUNT: "the record has more or fewer fields than the header: look for stray separators or quotes",
+    RowCode.NUL_BYTE: "the record holds a NUL byte: export the file again",
+    RowCode.INVALID_ENCODING: "the record is not valid UTF-8: export the file as UTF-8",
+    RowCode.MISSING_FACILITY: "no facility of that name is known yet: it is tried again on every run; drop the facility",
+    RowCode.AMBIGUOUS_FACILITY: "several facilities bear that name: give facility_state and facility_lga",
+    RowCode.MISSING_PATIENT: "no such patient is known yet: it is tried again on every run; drop the patient",
+    RowCode.AMBIGUOUS_PATIENT: "several patients fit: give patient_dob or patient_phone",
+}
