@@ -395,8 +395,11 @@ grant select, insert, update on all tables in schema quarantine to loader;
 grant select, insert, update on all tables in schema public to loader;
 grant select, insert, update on all tables in schema audit to loader;
 revoke insert, update on audit.schema_version from loader;
+grant delete on audit.dbt_results to loader;
 grant select on all tables in schema public to transformer;
 grant select on audit.batches, audit.dbt_results to transformer;
+-- Enough to hold a batch for the length of a transaction (select … for share).
+grant update (lease_expires_at) on audit.batches to transformer;
 grant select, update on audit.publish_gate to transformer;
 grant select on audit.ingest_files to transformer;
 grant update (status, published_at) on audit.ingest_files to transformer;

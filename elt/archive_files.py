@@ -1,0 +1,79 @@
+"""Archive: let go of input objects whose bytes are safe in the archive and whose batch is published. The last step, and only a delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from elt import audit
+from elt.audit import LEDGER_COLUMNS, LedgerFile
+from elt.settings import Settings
+from elt.vocabulary import FileStatus
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class ArchiveCopyMissing(Exception):
+    """The archive does not hold what the ledger says; the input object stays."""
+
+
+def archive_files(s3: S3Client, connection: Connection, settings: Settings, batch_id: int) -> int:
+    """Delete the claimed input objects, of this batch and of any before it; returns how many files were let go.
+
+    A newer object under the same name stays, and is taken by the next run. Held, rejected and duplicate files are let go as well:
+    their bytes are in the archive, and the ledger says what to do about them.
+    """
+    with connection.cursor(row_factory=class_row(LedgerFile)) as cursor:
+        done = cursor.execute(
+            f"select {LEDGER_COLUMNS} from audit.ingest_files where input_released_at is null and archive_key is not null"
+            " and status in ('published', 'duplicate', 'held', 'rejected') order by file_id"
+        ).fetchall()
+    for file in done:
+        _assert_archived(s3, settings, file)
+        _delete_input(s3, settings, file)
+        with connection.transaction():
+            audit.assert_running(connection, batch_id)
+            connection.execute(
+                "update audit.ingest_files set input_released_at = now(),"
+                " archived_at = case when status = %(published)s then now() end,"
+                " status = case when status = %(published)s then %(archived)s else status end where file_id = %(file)s",
+                {"published": FileStatus.PUBLISHED, "archived": FileStatus.ARCHIVED, "file": file.file_id},
+            )
+    return len(done)
+
+
+def _assert_archived(s3: S3Client, settings: Settings, file: LedgerFile) -> None:
+    """The last look before the only delete: the copy is there, as large as the original."""
+    try:
+        size = s3.head_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))["ContentLength"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
+            raise
+        size = -1
+    if size != file.size_bytes:
+        raise ArchiveCopyMissing(
+            f"{file.archive_key}: not there, or not {file.size_bytes} bytes long; {file.input_key} stays in the input. "
+            "Find out who changed the archive, and restore the object from its earlier version."
+        )
+
+
+def _delete_input(s3: S3Client, settings: Settings, file: LedgerFile) -> None:
+    """Delete the claimed version and no other: by VersionId, or after a fresh look where the bucket keeps no versions.
+
+    Between that look and the delete an overwrite would be lost: a bucket without versioning leaves a window of milliseconds.
+    """
+    if file.version_id:
+        s3.delete_object(Bucket=settings.s3_bucket_name, Key=file.input_key, VersionId=file.version_id)
+        return
+    try:
+        now = s3.head_object(Bucket=settings.s3_bucket_name, Key=file.input_key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+            return
+        raise
+    if (now["ETag"].strip('"'), now["LastModified"]) == (file.etag, file.last_modified):
+        s3.delete_object(Bucket=settings.s3_bucket_name, Key=file.input_key)

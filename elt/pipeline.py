@@ -1,0 +1,133 @@
+"""The night, step by step. Airflow runs these steps as tasks, `medilink run` one after another; neither knows more than their names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import Connection
+
+from elt import audit, bucket, database
+from elt.archive_files import archive_files
+from elt.contract import FEEDS
+from elt.extract_from_s3 import Found, extract, list_input
+from elt.generate_ids import promote
+from elt.load_to_postgres import load_feed
+from elt.publish import publish
+from elt.settings import Settings
+from elt.transform import LAYERS, build, generate_docs
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The steps of a run over one warehouse and one bucket. `connect` opens a connection that acts as the role it is given."""
+
+    settings: Settings
+    s3: S3Client
+    connect: Callable[[str], Connection]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Pipeline:
+        """The pipeline over the services the settings name."""
+        return cls(settings, bucket.client(settings), lambda role: database.connect(settings, role))
+
+    def list_input(self) -> list[Found]:
+        """What a run would take; claims nothing."""
+        with self.connect("loader") as connection:
+            return list_input(self.s3, connection, self.settings)
+
+    def extract(self, run_key: str, feeds: tuple[str, ...] = FEEDS, patience: float = 0) -> int:
+        """Open the batch of this run, waiting up to `patience` seconds for another to end, and claim what was dropped; returns its id."""
+        batch_id = self._begin(run_key, patience)
+        with self._step(batch_id, "extract"), self.connect("loader") as connection:
+            extract(self.s3, connection, self.settings, batch_id, feeds)
+        return batch_id
+
+    def load(self, batch_id: int, feed: str) -> int:
+        """Stage the batch's files of one feed; returns the number of records."""
+        with self._step(batch_id, f"load_{feed}"), self.connect("loader") as connection:
+            return load_feed(self.s3, connection, self.settings, batch_id, feed)
+
+    def promote(self, batch_id: int) -> None:
+        """Enter staged and parked rows into the production tables."""
+        with self._step(batch_id, "generate_ids_and_transform"), self.connect("loader") as connection:
+            promote(connection, batch_id)
+
+    def build(self, batch_id: int, layer: str) -> None:
+        """Build and test one layer of the marts where no reader sees it."""
+        with self._step(batch_id, f"dbt_{layer}"), self.connect("loader") as connection:
+            build(connection, self.settings, batch_id, layer)
+
+    def publish(self, batch_id: int) -> None:
+        """Put the build before the readers, and write its docs."""
+        with self._step(batch_id, "publish"):
+            with self.connect("transformer") as connection:
+                publish(connection, self.settings, batch_id)
+            generate_docs(self.settings)
+
+    def archive(self, batch_id: int) -> None:
+        """Let go of the input objects, and end the batch."""
+        with self._step(batch_id, "archive_files"), self.connect("loader") as connection:
+            archive_files(self.s3, connection, self.settings, batch_id)
+        self.end(batch_id)
+
+    def end(self, batch_id: int, failed_step: str | None = None, message: str | None = None) -> None:
+        """Close the batch, succeeded or failed."""
+        with self.connect("loader") as connection:
+            audit.end_batch(connection, batch_id, failed_step=failed_step, message=message)
+
+    def run(self, run_key: str, feeds: tuple[str, ...] = FEEDS, patience: float = 0) -> int:
+        """All steps of the night, one after another; returns the batch id. A step that fails closes the batch and raises."""
+        batch_id = self.extract(run_key, feeds, patience)
+        steps: list[tuple[str, Callable[[], object]]] = [
+            *((f"load_{feed}", lambda feed=feed: self.load(batch_id, feed)) for feed in feeds),  # type: ignore[misc]
+            ("generate_ids_and_transform", lambda: self.promote(batch_id)),
+            *((f"dbt_{layer}", lambda layer=layer: self.build(batch_id, layer)) for layer in LAYERS),  # type: ignore[misc]
+            ("publish", lambda: self.publish(batch_id)),
+            ("archive_files", lambda: self.archive(batch_id)),
+        ]
+        for name, work in steps:
+            try:
+                work()
+            except Exception as error:
+                self.end(batch_id, failed_step=name, message=describe(error))
+                raise
+        return batch_id
+
+    def _begin(self, run_key: str, patience: float) -> int:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                with self.connect("loader") as connection:
+                    return audit.begin_batch(connection, run_key)
+            except audit.AnotherRunIsUnderWay:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
+
+    @contextmanager
+    def _step(self, batch_id: int, name: str) -> Iterator[None]:
+        with audit.step(lambda: self.connect("loader"), batch_id, name):
+            try:
+                yield
+            except psycopg.Error as error:
+                raise DatabaseRefused(describe(error)) from None
+
+
+class DatabaseRefused(Exception):
+    """The database ended a statement with an error; named without its text, which may quote patient data."""
+
+
+def describe(error: BaseException) -> str:
+    """An error in words that may be logged and stored: our own say what, where and what next; a database's may quote patient data."""
+    if isinstance(error, psycopg.Error):
+        place = [error.diag.schema_name, error.diag.table_name, error.diag.column_name, error.diag.constraint_name]
+        return f"{type(error).__name__} (SQLSTATE {error.sqlstate}) at {'.'.join(part for part in place if part) or 'the server'}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,114 @@
+"""What a run did, read from the audit tables: files, rows by disposition, models, tests, steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file of a batch; counts are None for files that were not promoted."""
+
+    input_key: str
+    feed: str | None
+    status: str
+    error_code: str | None
+    error_message: str | None
+    warning: str | None
+    records_processed: int | None
+    inserted: int | None
+    updated: int | None
+    unchanged: int | None
+    duplicate: int | None
+    parked: int | None
+    failed: int | None
+
+
+@dataclass(frozen=True)
+class EntityReport:
+    """One production table: what became of the rows delivered (drop) or parked before (replay)."""
+
+    table_name: str
+    origin: str
+    records_processed: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicate: int
+    parked: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """The last attempt of a step; seconds so far while it runs."""
+
+    step: str
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """One run of the pipeline."""
+
+    batch_id: int
+    run_key: str
+    state: str
+    error_message: str | None
+    started_at: datetime
+    completed_at: datetime | None
+    files: list[FileReport]
+    entities: list[EntityReport]
+    models_built: int
+    tests_passed: int
+    tests_warned: int
+    tests_failed: int
+    steps: list[StepReport]
+
+
+COUNTS = ", ".join(f"records_{name} as {name}" for name in ("inserted", "updated", "unchanged", "duplicate", "parked", "failed"))
+
+
+def batch_report(connection: Connection, run_key: str | None = None) -> BatchReport | None:
+    """The batch of that run, or the newest; None when there is none."""
+    batch = connection.execute(
+        "select batch_id, run_key, state, error_message, started_at, completed_at from audit.batches"
+        " where %(key)s::text is null or run_key = %(key)s order by batch_id desc limit 1",
+        {"key": run_key},
+    ).fetchone()
+    if batch is None:
+        return None
+    arguments = {"batch": batch[0]}
+    with connection.cursor(row_factory=class_row(FileReport)) as cursor:
+        files = cursor.execute(
+            f"select input_key, feed, status, error_code, error_message, warning, records_processed, {COUNTS}"
+            " from audit.ingest_files where batch_id = %(batch)s order by file_id",
+            arguments,
+        ).fetchall()
+    with connection.cursor(row_factory=class_row(EntityReport)) as cursor:
+        entities = cursor.execute(
+            f"select table_name, origin, records_processed, {COUNTS} from audit.etl_audit_log"
+            " where batch_id = %(batch)s order by started_at, origin desc",
+            arguments,
+        ).fetchall()
+    with connection.cursor(row_factory=class_row(StepReport)) as cursor:
+        steps = cursor.execute(
+            "select step, state, extract(epoch from coalesce(completed_at, clock_timestamp()) - started_at)::float as seconds"
+            " from (select distinct on (step) * from audit.batch_steps where batch_id = %(batch)s order by step, attempt desc) as latest"
+            " order by started_at",
+            arguments,
+        ).fetchall()
+    nodes = connection.execute(
+        "select count(*) filter (where resource_type = 'model' and status = 'success'),"
+        " count(*) filter (where resource_type <> 'model' and status = 'pass'),"
+        " count(*) filter (where resource_type <> 'model' and status = 'warn'),"
+        " count(*) filter (where resource_type <> 'model' and status in ('fail', 'error'))"
+        " from audit.dbt_results where batch_id = %(batch)s",
+        arguments,
+    ).fetchone() or (0, 0, 0, 0)
+    return BatchReport(*batch, files, entities, *nodes, steps)

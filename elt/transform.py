@@ -1,0 +1,148 @@
+"""Transform: let dbt build and test the marts, layer by layer, in schemas no reader sees; results go to `audit.dbt_results`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+
+from elt import audit
+from elt.settings import REPOSITORY, Settings
+
+PROJECT = REPOSITORY / "dbt"
+
+# One Airflow task a layer: dbt's start-up is paid three times, not once a model.
+LAYERS = {
+    "staging": ("path:models/staging",),
+    "marts": ("path:models/marts/core", "path:models/marts/clinical", "path:models/marts/operations"),
+    "analytics": ("path:models/marts/analytics", "path:models/research"),
+}
+
+GOOD = ("success", "pass", "warn", "no-op")
+
+APPLICATION = "medilink-dbt"
+
+
+class TransformFailed(Exception):
+    """A model could not be built or a test failed; what is published stays as it was."""
+
+
+def build(connection: Connection, settings: Settings, batch_id: int, layer: str) -> None:
+    """Build and test one layer for this batch. The first layer makes the schemas anew: leftovers of a killed run never take part.
+
+    `connection` acts as loader. Raises `TransformFailed` naming each failed node; rows of data never appear in it.
+    """
+    _end_leftover_sessions(connection)
+    with connection.transaction():
+        audit.assert_running(connection, batch_id)
+        run_date = connection.execute(
+            "select (started_at at time zone 'UTC')::date from audit.batches where batch_id = %s", [batch_id]
+        ).fetchone()[0]  # type: ignore[index]
+        if layer == next(iter(LAYERS)):
+            connection.execute("delete from audit.dbt_results where batch_id = %s", [batch_id])
+            connection.execute("set local role transformer")
+            connection.execute("drop schema if exists analytics_next, research_next cascade")
+            connection.execute("create schema analytics_next")
+            connection.execute("create schema research_next")
+    target = settings.medilink_home / "dbt"
+    results = target / "run_results.json"
+    results.unlink(missing_ok=True)
+    variables = json.dumps({"run_date": run_date.isoformat(), "batch_id": batch_id})
+    answer = dbt(settings, target, "build", "--target", "next", "--vars", variables, "--select", *LAYERS[layer])
+    if not results.exists():
+        raise TransformFailed(f"dbt could not start on the layer {layer}: {_first_error(answer)}")
+    nodes = json.loads(results.read_text(encoding="utf-8"))["results"]
+    _record(connection, batch_id, layer, nodes)
+    failed = [_sentence(node) for node in nodes if node["status"] not in GOOD and node["status"] != "skipped"]
+    if failed or answer.returncode:
+        raise TransformFailed(f"layer {layer}: " + ("; ".join(failed) or _first_error(answer)))
+
+
+def generate_docs(settings: Settings) -> Path:
+    """Write the dbt docs of what is published as one static page; returns its path."""
+    target = settings.medilink_home / "dbt" / "docs"
+    answer = dbt(settings, target, "docs", "generate", "--static", "--target", "published")
+    if answer.returncode:
+        raise TransformFailed(f"dbt docs could not be generated: {_first_error(answer)}")
+    return target / "static_index.html"
+
+
+def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call dbt on the project. Its log file is off: database errors quote values, and values are patient data."""
+    executable = settings.dbt_executable or shutil.which("dbt", path=str(Path(sys.executable).parent)) or "dbt"
+    environment = os.environ | {
+        "POSTGRES_HOST": settings.postgres_host,
+        "POSTGRES_PORT": str(settings.postgres_port),
+        "POSTGRES_USER": settings.postgres_user,
+        "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
+        "POSTGRES_DB": settings.postgres_db,
+        "POSTGRES_SSLMODE": settings.postgres_sslmode,
+        "PGAPPNAME": APPLICATION,
+        "PGTZ": "UTC",
+    }
+    command = [executable, *arguments, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)]
+    return subprocess.run(
+        [*command, "--no-use-colors", "--log-level-file", "none", "--log-path", str(target)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=settings.flow_run_timeout,
+        check=False,
+    )
+
+
+def _end_leftover_sessions(connection: Connection) -> None:
+    """Layers run one after another, so any dbt session still open belongs to a dead run and must not write into the new build."""
+    connection.execute("set role none")
+    connection.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+        " where application_name = %s and datname = current_database() and usename = current_user",
+        [APPLICATION],
+    )
+    connection.execute("set role loader")
+
+
+def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[str, Any]]) -> None:
+    rows = [
+        {
+            "batch": batch_id,
+            "node": node["unique_id"],
+            "type": node["unique_id"].split(".")[0],
+            "layer": layer,
+            "status": node["status"],
+            "seconds": node["execution_time"],
+            "rows": node["adapter_response"].get("rows_affected"),
+            "failures": node["failures"],
+            "message": None if node["status"] in GOOD else _sentence(node),
+        }
+        for node in nodes
+    ]
+    with connection.transaction(), connection.cursor() as cursor:
+        audit.assert_running(connection, batch_id)
+        cursor.executemany(
+            "insert into audit.dbt_results"
+            " (batch_id, node_id, resource_type, layer, status, seconds, rows_affected, failures, message)"
+            " values (%(batch)s, %(node)s, %(type)s, %(layer)s, %(status)s, %(seconds)s, %(rows)s, %(failures)s, %(message)s)"
+            " on conflict (batch_id, node_id) do update set status = excluded.status, seconds = excluded.seconds,"
+            " rows_affected = excluded.rows_affected, failures = excluded.failures, message = excluded.message, completed_at = now()",
+            rows,
+        )
+
+
+def _sentence(node: dict[str, Any]) -> str:
+    """What happened to a node, without dbt's message: that may quote the data."""
+    kind, _, *name = node["unique_id"].split(".")
+    counted = f" with {node['failures']} rows" if node["failures"] else ""
+    return f"{kind} {name[0]} ended as {node['status']}{counted}"
+
+
+def _first_error(answer: subprocess.CompletedProcess[str]) -> str:
+    """The headline of dbt's complaint; the lines below it may quote the data."""
+    lines = [line.split("  ", 1)[-1].strip() for line in answer.stdout.splitlines() if "Error" in line]
+    return lines[0] if lines else f"exit code {answer.returncode}; run `dbt debug` in {PROJECT.name}/ to see why"
