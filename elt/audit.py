@@ -98,7 +98,9 @@ def assert_running(connection: Connection, batch_id: int) -> None:
         raise BatchEnded(f"batch {batch_id} has ended or was taken over. Start a new run.")
 
 
-def end_batch(connection: Connection, batch_id: int, *, failed_step: str | None = None, message: str | None = None) -> None:
+def end_batch(
+    connection: Connection, batch_id: int, *, failed_step: str | None = None, message: str | None = None
+) -> None:
     """Close the batch: succeeded, or failed with the step and its reason (which must hold no patient data)."""
     connection.execute(
         "update audit.batches set state = %s, completed_at = now(), failed_step = %s, error_message = %s"
@@ -193,7 +195,9 @@ def add_counts(
     """Add one promotion's counts to the batch's row of `audit.etl_audit_log`; the database checks that they add up."""
     numbers = {f"records_{disposition}": counts.get(disposition, 0) for disposition in Disposition}
     columns = ", ".join(numbers)
-    sums = ", ".join(f"{column} = etl_audit_log.{column} + excluded.{column}" for column in ("records_processed", *numbers))
+    sums = ", ".join(
+        f"{column} = etl_audit_log.{column} + excluded.{column}" for column in ("records_processed", *numbers)
+    )
     connection.execute(
         f"insert into audit.etl_audit_log (batch_id, table_name, origin, started_at, completed_at, records_processed, {columns})"
         f" values (%s, %s, %s, now(), clock_timestamp(), %s, {', '.join(['%s'] * len(numbers))})"

@@ -59,7 +59,9 @@ def upload_drops(s3: S3Client, settings: Settings, folder: Path) -> list[str]:
     """
     paths = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     if not paths:
-        raise FileNotFoundError(f"{folder}: no such folder, or no file in it. Name a folder that holds the files to drop.")
+        raise FileNotFoundError(
+            f"{folder}: no such folder, or no file in it. Name a folder that holds the files to drop."
+        )
     keys = [settings.s3_input_prefix + path.name for path in paths]
     for path, key in zip(paths, keys, strict=True):
         s3.upload_file(str(path), settings.s3_bucket_name, key)

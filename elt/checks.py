@@ -46,7 +46,9 @@ def canonical(column: Column) -> str:
     """SQL that gives a normalised column the one spelling of its value, where it has a valid one."""
     if column.type not in PATTERNS:
         return column.name
-    return f"case when {_is_valid(column)} then {CANONICAL[column.type].format(value=column.name)} else {column.name} end"
+    return (
+        f"case when {_is_valid(column)} then {CANONICAL[column.type].format(value=column.name)} else {column.name} end"
+    )
 
 
 def error(column: Column) -> str:

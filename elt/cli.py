@@ -21,7 +21,9 @@ from elt.report import BatchReport, batch_report
 from elt.settings import Settings
 from elt.verify import verify
 
-app = typer.Typer(help="The Medilink warehouse: run it, ask it, check it.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="The Medilink warehouse: run it, ask it, check it.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 db = typer.Typer(help="Make and migrate the database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
@@ -32,7 +34,9 @@ NOT_WELL, NOT_ASKED = 1, 2
 @app.command()
 def run(
     drops: Annotated[Path | None, typer.Option(help="first put every file of this folder into the input")] = None,
-    feed: Annotated[list[str] | None, typer.Option(help=f"only this feed ({', '.join(FEEDS)}); may be repeated")] = None,
+    feed: Annotated[
+        list[str] | None, typer.Option(help=f"only this feed ({', '.join(FEEDS)}); may be repeated")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only list what a run would take")] = False,
     wait: Annotated[int, typer.Option(help="seconds to wait for another run to end")] = 120,
 ) -> None:
@@ -72,7 +76,11 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = Fa
         typer.echo("No run yet. Start one: medilink run --drops DIR", err=True)
         raise typer.Exit(NOT_WELL)
     if as_json:
-        typer.echo(json.dumps(asdict(newest), default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value)))
+        typer.echo(
+            json.dumps(
+                asdict(newest), default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value)
+            )
+        )
     else:
         _print(newest)
 
@@ -88,7 +96,10 @@ def verify_warehouse(
         with database.connect(settings, "loader") as connection:
             findings = verify(connection, bucket.client(settings), settings, hash_bytes=hash_bytes)
     except (psycopg.Error, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        typer.echo(f"Not verified: {describe(error)}. Start the services, or correct POSTGRES_* and AWS_*, and ask again.", err=True)
+        typer.echo(
+            f"Not verified: {describe(error)}. Start the services, or correct POSTGRES_* and AWS_*, and ask again.",
+            err=True,
+        )
         raise typer.Exit(NOT_ASKED) from None
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
@@ -106,7 +117,9 @@ def generate_sample_data(
     patients: Annotated[int, typer.Option(min=1, help="number of patients")] = 200,
     seed: Annotated[int, typer.Option(help="same seed and day, same bytes")] = 42,
     dirty: Annotated[bool, typer.Option("--dirty", help="add one of each defect a feed may have")] = False,
-    today: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="last day of the events; default: today")] = None,
+    today: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="last day of the events; default: today")
+    ] = None,
 ) -> None:
     """Write made-up facilities, patients, records and visits in the layouts of the four feeds."""
     day: date | None = today.date() if today else None
@@ -138,7 +151,9 @@ def _print(batch: BatchReport) -> None:
             f"{file.records_processed} records: {file.inserted} inserted, {file.updated} updated, {file.unchanged} unchanged, "
             f"{file.duplicate} duplicate, {file.parked} parked, {file.failed} failed"
             if file.inserted is not None
-            else f"{file.error_code}: {file.error_message}" if file.error_code else ""
+            else f"{file.error_code}: {file.error_message}"
+            if file.error_code
+            else ""
         )
         typer.echo(f"  {file.input_key}: {file.status} {counts}".rstrip())
     for entity in batch.entities:

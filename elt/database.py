@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import sqlalchemy
@@ -15,7 +16,7 @@ from elt.settings import Settings
 HERE = Path(__file__).parent
 
 # A peer that has gone without a word is noticed within about a minute, not after the kernel's two hours.
-KEEPALIVES = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+KEEPALIVES: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 def connect(settings: Settings, role: str) -> psycopg.Connection:
@@ -61,7 +62,9 @@ def initialise(admin: psycopg.Connection, settings: Settings) -> None:
         if not admin.execute("select 1 from pg_roles where rolname = %s", [login]).fetchone():
             admin.execute(sql.SQL("create role {}").format(sql.Identifier(login)))
         admin.execute(
-            sql.SQL("alter role {} login password {}").format(sql.Identifier(login), sql.Literal(password.get_secret_value()))
+            sql.SQL("alter role {} login password {}").format(
+                sql.Identifier(login), sql.Literal(password.get_secret_value())
+            )
         )
         admin.execute(sql.SQL("grant " + roles + " to {}").format(sql.Identifier(login)))
 

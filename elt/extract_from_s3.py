@@ -54,7 +54,9 @@ def list_input(s3: S3Client, connection: Connection, settings: Settings) -> list
         )
     }
     found = []
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix):
+    for page in s3.get_paginator("list_objects_v2").paginate(
+        Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix
+    ):
         for item in page.get("Contents", []):
             if not item["Key"].endswith("/"):
                 etag = item["ETag"].strip('"')
@@ -63,7 +65,9 @@ def list_input(s3: S3Client, connection: Connection, settings: Settings) -> list
     return found
 
 
-def extract(s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> list[int]:
+def extract(
+    s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feeds: tuple[str, ...] = FEEDS
+) -> list[int]:
     """Claim everything that lies in the input for these feeds, and take up what an ended batch left unfinished.
 
     Returns the ids of the files claimed. A file that no feed claims is entered as rejected once, and stays where it is. An object
@@ -82,7 +86,9 @@ def extract(s3: S3Client, connection: Connection, settings: Settings, batch_id: 
 
 
 def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feeds: tuple[str, ...]) -> None:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix):
+    for page in s3.get_paginator("list_objects_v2").paginate(
+        Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix
+    ):
         rows = []
         for item in page.get("Contents", []):
             key, feed = item["Key"], feed_of(item["Key"])
@@ -117,7 +123,9 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
         with connection.transaction():
             message = "overwritten or taken away before it was claimed; what stands there now is taken by the next run"
             audit.refuse_file(connection, file.file_id, FileStatus.REJECTED, FileCode.SUPERSEDED, message)
-            connection.execute("update audit.ingest_files set input_released_at = now() where file_id = %s", [file.file_id])
+            connection.execute(
+                "update audit.ingest_files set input_released_at = now() where file_id = %s", [file.file_id]
+            )
         return False
     original = connection.execute(
         "select file_id, archive_key from audit.ingest_files"
@@ -186,5 +194,7 @@ def _land(s3: S3Client, settings: Settings, file: LedgerFile, version_id: str | 
     etag = answer["CopyObjectResult"]["ETag"].strip('"')
     # An ETag that was the MD5 of the original must be that of the copy; of encrypted or multipart objects it tells nothing.
     if file.etag == md5 != etag:
-        raise ArchiveCopyDiffers(f"{file.input_key}: the archive copy {archive_key} is not what was read. It is claimed anew on the next try.")
+        raise ArchiveCopyDiffers(
+            f"{file.input_key}: the archive copy {archive_key} is not what was read. It is claimed anew on the next try."
+        )
     return archive_key

@@ -206,7 +206,11 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
     production = _production_columns(connection)
     attributes = ", ".join(f"resolved.{column}" for column in feed.attributes)
     # An event without an id that was delivered before is a duplicate; an entity, or an event with an id, is unchanged.
-    known_again = f"case when sound.{feed.identifier} is null then 'duplicate' else 'unchanged' end" if feed.identifier else "'unchanged'"
+    known_again = (
+        f"case when sound.{feed.identifier} is null then 'duplicate' else 'unchanged' end"
+        if feed.identifier
+        else "'unchanged'"
+    )
     differs = " or ".join(_differs(connection, column) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
     connection.execute(f"""
@@ -337,14 +341,14 @@ def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
             update public.{feed.feed} as known
             set times_delivered = known.times_delivered + repeated.times, last_delivered_at = now()
             from (
-                select coalesce(first.id, outcome.known_id) as id, count(*) as times
+                select coalesce(sound.known_key, resolved.key) as key, count(*) as times
                 from outcome
-                inner join incoming using (file_id, row_number)
-                left join public.{feed.feed} as first on first._delivered_hash = outcome.row_hash
-                where outcome.disposition = 'duplicate' and incoming.{feed.identifier} is null
+                inner join sound using (row_hash)
+                left join resolved on (resolved.file_id, resolved.row_number) = (sound.file_id, sound.row_number)
+                where outcome.disposition = 'duplicate' and sound.{feed.identifier} is null
                 group by 1
             ) as repeated
-            where known.id = repeated.id
+            where known._key = repeated.key
             """
         )
 
@@ -396,7 +400,9 @@ def _counts(connection: Connection) -> dict[Disposition, int]:
 def _promotion(feed: Contract) -> str:
     """The feed's promotion statement; events share how they find whom they are about."""
     statement = (PROMOTION / f"{feed.feed}.sql").read_text(encoding="utf-8")
-    return statement + (PROMOTION / "_event_references.sql").read_text(encoding="utf-8") if feed.identifier else statement
+    return (
+        statement + (PROMOTION / "_event_references.sql").read_text(encoding="utf-8") if feed.identifier else statement
+    )
 
 
 def _production_columns(connection: Connection) -> list[str]:

@@ -79,7 +79,9 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
     columns = map_header(scan.header, feed)
     extra = [header for header, column in zip(scan.header, columns, strict=True) if column is None]
     if len(set(extra)) < len(extra):
-        raise FileRefused(FileCode.DUPLICATE_COLUMN, "line 1 names a column twice. Keep one, or give them different names.")
+        raise FileRefused(
+            FileCode.DUPLICATE_COLUMN, "line 1 names a column twice. Keep one, or give them different names."
+        )
     staging = sql.Identifier("staging", feed.feed)
     labels = sql.SQL(", ").join(map(sql.Identifier, STAGED_LABELS))
     # Columns no contract knows are kept in _extra, by way of a table that has the file's own columns.
@@ -88,10 +90,10 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
     if extra:
         connection.execute("drop table if exists arriving")
         connection.execute(
-            sql.SQL("create temp table arriving (_row_number bigint, _batch_id bigint, _file_id bigint, _reject_code text,"
-                    " _reject_text text, {}) on commit drop").format(
-                sql.SQL(", ").join(sql.SQL("{} text").format(field) for field in fields)
-            )
+            sql.SQL(
+                "create temp table arriving (_row_number bigint, _batch_id bigint, _file_id bigint, _reject_code text,"
+                " _reject_text text, {}) on commit drop"
+            ).format(sql.SQL(", ").join(sql.SQL("{} text").format(field) for field in fields))
         )
     statement = sql.SQL("copy {} ({}, {}) from stdin (format csv)").format(target, labels, sql.SQL(", ").join(fields))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -105,10 +107,10 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
             if column is None
         )
         connection.execute(
-            sql.SQL("insert into {staging} ({labels}, {known}, _extra)"
-                    " select {labels}, {known}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}') from arriving").format(
-                staging=staging, labels=labels, known=known, pairs=pairs
-            )
+            sql.SQL(
+                "insert into {staging} ({labels}, {known}, _extra)"
+                " select {labels}, {known}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}') from arriving"
+            ).format(staging=staging, labels=labels, known=known, pairs=pairs)
         )
     warnings = []
     if extra:
@@ -144,5 +146,7 @@ def map_header(header: list[str], feed: Contract) -> list[str | None]:
             for column in missing
         ]
         named = ", ".join(column + hint for column, hint in zip(missing, hints, strict=True))
-        raise FileRefused(FileCode.MISSING_COLUMN, f"line 1 lacks the required column {named}. Add it, and drop the file again.")
+        raise FileRefused(
+            FileCode.MISSING_COLUMN, f"line 1 lacks the required column {named}. Add it, and drop the file again."
+        )
     return columns

@@ -43,12 +43,22 @@ class Pipeline:
         with self.connect("loader") as connection:
             return list_input(self.s3, connection, self.settings)
 
-    def extract(self, run_key: str, feeds: tuple[str, ...] = FEEDS, patience: float = 0) -> int:
-        """Open the batch of this run, waiting up to `patience` seconds for another to end, and claim what was dropped; returns its id."""
-        batch_id = self._begin(run_key, patience)
+    def begin(self, run_key: str, patience: float = 0) -> int:
+        """Open the batch of this run, waiting up to `patience` seconds for another run to end; returns its id."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                with self.connect("loader") as connection:
+                    return audit.begin_batch(connection, run_key)
+            except audit.AnotherRunIsUnderWay:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
+
+    def extract(self, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> None:
+        """Claim what was dropped for these feeds."""
         with self._step(batch_id, "extract"), self.connect("loader") as connection:
             extract(self.s3, connection, self.settings, batch_id, feeds)
-        return batch_id
 
     def load(self, batch_id: int, feed: str) -> int:
         """Stage the batch's files of one feed; returns the number of records."""
@@ -85,8 +95,9 @@ class Pipeline:
 
     def run(self, run_key: str, feeds: tuple[str, ...] = FEEDS, patience: float = 0) -> int:
         """All steps of the night, one after another; returns the batch id. A step that fails closes the batch and raises."""
-        batch_id = self.extract(run_key, feeds, patience)
+        batch_id = self.begin(run_key, patience)
         steps: list[tuple[str, Callable[[], object]]] = [
+            ("extract", lambda: self.extract(batch_id, feeds)),
             *((f"load_{feed}", lambda feed=feed: self.load(batch_id, feed)) for feed in feeds),  # type: ignore[misc]
             ("generate_ids_and_transform", lambda: self.promote(batch_id)),
             *((f"dbt_{layer}", lambda layer=layer: self.build(batch_id, layer)) for layer in LAYERS),  # type: ignore[misc]
@@ -100,17 +111,6 @@ class Pipeline:
                 self.end(batch_id, failed_step=name, message=describe(error))
                 raise
         return batch_id
-
-    def _begin(self, run_key: str, patience: float) -> int:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                with self.connect("loader") as connection:
-                    return audit.begin_batch(connection, run_key)
-            except audit.AnotherRunIsUnderWay:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(2)
 
     @contextmanager
     def _step(self, batch_id: int, name: str) -> Iterator[None]:

@@ -71,9 +71,13 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
     """Every model and test of the project must have run well in this batch, whatever part of it somebody asked for."""
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     wanted = set(manifest["unit_tests"]) | {
-        node_id for node_id, node in manifest["nodes"].items() if node["resource_type"] in {"model", "test", "seed", "snapshot"}
+        node_id
+        for node_id, node in manifest["nodes"].items()
+        if node["resource_type"] in {"model", "test", "seed", "snapshot"}
     }
-    results = dict(connection.execute("select node_id, status from audit.dbt_results where batch_id = %s", [batch_id]).fetchall())
+    results = dict(
+        connection.execute("select node_id, status from audit.dbt_results where batch_id = %s", [batch_id]).fetchall()
+    )
     missing = sorted(wanted - results.keys())
     failed = sorted(node_id for node_id, status in results.items() if status not in GOOD)
     if missing or failed:
@@ -94,12 +98,16 @@ def _assert_grants(connection: Connection) -> None:
     ).fetchall()
     if wrong:
         names = ", ".join(row[0] for row in wrong)
-        raise NotPublishable(f"{names}: not granted as declared (select to api_read, nothing to public). Check `grants` in dbt_project.yml.")
+        raise NotPublishable(
+            f"{names}: not granted as declared (select to api_read, nothing to public). Check `grants` in dbt_project.yml."
+        )
 
 
 def _drop_replaced(connection: Connection) -> None:
     """Drop what an earlier swap pushed out; a reader still inside delays it to the next publish."""
-    names = connection.execute("select nspname from pg_namespace where nspname ~ '^(analytics|research)_drop_[0-9]+$'").fetchall()
+    names = connection.execute(
+        "select nspname from pg_namespace where nspname ~ '^(analytics|research)_drop_[0-9]+$'"
+    ).fetchall()
     for (name,) in names:
         try:
             with connection.transaction():

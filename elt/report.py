@@ -71,7 +71,9 @@ class BatchReport:
     steps: list[StepReport]
 
 
-COUNTS = ", ".join(f"records_{name} as {name}" for name in ("inserted", "updated", "unchanged", "duplicate", "parked", "failed"))
+COUNTS = ", ".join(
+    f"records_{name} as {name}" for name in ("inserted", "updated", "unchanged", "duplicate", "parked", "failed")
+)
 
 
 def batch_report(connection: Connection, run_key: str | None = None) -> BatchReport | None:

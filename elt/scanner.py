@@ -20,6 +20,9 @@ UTF8_BOM = b"\xef\xbb\xbf"
 # No cell of a hospital's file is longer; a quote that opens more than this swallows the rest of the file.
 MAX_FIELD_CHARACTERS = 1024 * 1024
 
+# Longer than any record can be; without this, a file without line ends would be held in memory whole.
+MAX_LINE_BYTES = 8 * 1024 * 1024
+
 # Everything but what gives a file its structure; what remains of a clean block is known beforehand.
 _CONTENT = bytes(byte for byte in range(256) if byte not in b',"\n\r\0')
 
@@ -79,7 +82,7 @@ class Scan:
                     yield b"".join(map(good.__mod__, enumerate(clean.splitlines(keepends=True), first)))
                     continue
             self._lines.push_back(chunk)
-            yield b"".join(self._odd_records(chunk.count(b"\n"), width, good, shared))
+            yield b"".join(self._odd_records(_line_count(chunk), width, good, shared))
 
     def _odd_records(self, lines: int, width: int, good: bytes, shared: bytes) -> Iterator[bytes]:
         """The records that start within the next `lines` lines, one by one: quotes, rejects and odd line ends among them."""
@@ -87,7 +90,7 @@ class Scan:
         end = self._lines.number + lines
         while self._lines.number < end and (line := self._lines.next_line()) is not None:
             number = self._lines.number
-            record = line.removesuffix(b"\n").removesuffix(b"\r")
+            record = line.rstrip(b"\r\n")
             if not record:
                 continue  # A blank line is no record, as for Python's csv module.
             self.records += 1
@@ -113,10 +116,7 @@ class Scan:
                 raw.append(following)
                 yield following.decode("utf-8", "surrogateescape")
 
-        try:
-            fields, complete = _first_record(texts())
-        except csv.Error:
-            return RowCode.WRONG_COLUMN_COUNT  # A bare carriage return splits the record.
+        fields, complete = _first_record(texts())
         if not complete:
             raise FileRefused(
                 FileCode.UNCLOSED_QUOTE,
@@ -169,31 +169,49 @@ class _Lines:
         return bool(block)
 
     def next_line(self) -> bytes | None:
-        """The next line with its end; None at the end of the stream."""
+        """The next line with its end (LF, CRLF, or CR alone, as for Python's csv module); None at the end of the stream."""
         searched = self._position
-        while (cut := self._held.find(b"\n", searched)) < 0:
-            searched = len(self._held) - self._position
+        while (cut := _line_end(self._held, searched)) < 0:
+            searched = max(self._position, len(self._held) - 1) - self._position
+            if searched > MAX_LINE_BYTES:
+                raise FileRefused(
+                    FileCode.NO_HEADER if self.number == 0 else FileCode.UNCLOSED_QUOTE,
+                    f"line {self.number + 1} is longer than {MAX_LINE_BYTES} bytes: this is no CSV file. Export it again.",
+                )
             if not self._fill():
                 return None
-        line = self._held[self._position : cut + 1]
-        self._position = cut + 1
+        line = self._held[self._position : cut]
+        self._position = cut
         self.number += 1
         return line
 
     def next_chunk(self) -> bytes | None:
-        """All whole lines at hand, at least one; None at the end of the stream."""
-        while (cut := self._held.rfind(b"\n", self._position)) < 0:
-            if not self._fill():
-                return None
-        chunk = self._held[self._position : cut + 1]
-        self._position = cut + 1
-        self.number += chunk.count(b"\n")
+        """All lines at hand up to the last LF, or one line; None at the end of the stream."""
+        cut = self._held.rfind(b"\n", self._position) + 1
+        if cut == 0:
+            return self.next_line()
+        chunk = self._held[self._position : cut]
+        self._position = cut
+        self.number += _line_count(chunk)
         return chunk
 
     def push_back(self, chunk: bytes) -> None:
         """Undo `next_chunk`."""
         self._position -= len(chunk)
-        self.number -= chunk.count(b"\n")
+        self.number -= _line_count(chunk)
+
+
+def _line_end(held: bytes, start: int) -> int:
+    """The position after the line that begins at or before `start`; -1 where more bytes are needed to tell."""
+    feed = held.find(b"\n", start)
+    bare = held.find(b"\r", start, feed if feed >= 0 else len(held))
+    if 0 <= bare < len(held) - 1 and held[bare + 1 : bare + 2] != b"\n":
+        return bare + 1
+    return feed + 1 if feed >= 0 else -1
+
+
+def _line_count(chunk: bytes) -> int:
+    return chunk.count(b"\n") + (chunk.count(b"\r") - chunk.count(b"\r\n") if b"\r" in chunk else 0)
 
 
 def _strict_record(width: int) -> re.Pattern[bytes]:

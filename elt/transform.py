@@ -53,7 +53,7 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     target = settings.medilink_home / "dbt"
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
-    variables = json.dumps({"run_date": run_date.isoformat(), "batch_id": batch_id})
+    variables = json.dumps({"run_date": run_date.isoformat()})
     answer = dbt(settings, target, "build", "--target", "next", "--vars", variables, "--select", *LAYERS[layer])
     if not results.exists():
         raise TransformFailed(f"dbt could not start on the layer {layer}: {_first_error(answer)}")
@@ -86,7 +86,16 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         "PGAPPNAME": APPLICATION,
         "PGTZ": "UTC",
     }
-    command = [executable, *arguments, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)]
+    command = [
+        executable,
+        *arguments,
+        "--project-dir",
+        str(PROJECT),
+        "--profiles-dir",
+        str(PROJECT),
+        "--target-path",
+        str(target),
+    ]
     return subprocess.run(
         [*command, "--no-use-colors", "--log-level-file", "none", "--log-path", str(target)],
         env=environment,

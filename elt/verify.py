@@ -186,24 +186,56 @@ def _against_the_bucket(s3: S3Client, settings: Settings, ledger: list[tuple], h
             claimed.add(archive_key)
             found = archived.get(archive_key)
             if found is None:
-                yield Finding("archive", subject, f"{archive_key} is not in the archive", "restore the object from its earlier version")
+                yield Finding(
+                    "archive",
+                    subject,
+                    f"{archive_key} is not in the archive",
+                    "restore the object from its earlier version",
+                )
             elif found[0] != size:
-                yield Finding("archive", subject, f"{archive_key} is {found[0]} bytes long, not {size}", "restore its earlier version")
+                yield Finding(
+                    "archive",
+                    subject,
+                    f"{archive_key} is {found[0]} bytes long, not {size}",
+                    "restore its earlier version",
+                )
             elif hash_bytes and _sha256(s3, bucket, archive_key) != sha256:
-                yield Finding("archive", subject, f"{archive_key} has other bytes than were claimed", "restore its earlier version")
+                yield Finding(
+                    "archive",
+                    subject,
+                    f"{archive_key} has other bytes than were claimed",
+                    "restore its earlier version",
+                )
         in_input = arrived.get(input_key)
         if released and status == "archived" and in_input is not None and in_input[1:] == (etag, modified):
-            yield Finding("input", subject, "is archived, and its version still lies in the input", "delete it: its bytes are in the archive")
+            yield Finding(
+                "input",
+                subject,
+                "is archived, and its version still lies in the input",
+                "delete it: its bytes are in the archive",
+            )
         if not released and in_input is None and status != "discovered":
-            yield Finding("input", subject, f"is gone from the input before it was let go (it is {status})", "see who deleted it; its bytes are in the archive")
+            yield Finding(
+                "input",
+                subject,
+                f"is gone from the input before it was let go (it is {status})",
+                "see who deleted it; its bytes are in the archive",
+            )
     for key in sorted(archived.keys() - claimed):
-        yield Finding("archive", key, "lies in the archive, and no file of the ledger knows it", "a claim cut short: drop the file again if it is gone from the input")
+        yield Finding(
+            "archive",
+            key,
+            "lies in the archive, and no file of the ledger knows it",
+            "a claim cut short: drop the file again if it is gone from the input",
+        )
 
 
 def _listing(s3: S3Client, bucket: str, prefix: str) -> dict[str, tuple[int, str, object]]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return {
-        item["Key"]: (item["Size"], item["ETag"].strip('"'), item["LastModified"]) for page in pages for item in page.get("Contents", [])
+        item["Key"]: (item["Size"], item["ETag"].strip('"'), item["LastModified"])
+        for page in pages
+        for item in page.get("Contents", [])
     }
 
 

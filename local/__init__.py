@@ -1,0 +1,1 @@
+"""The embedded services: PostgreSQL, S3, Airflow and the API as supervised processes of `./start.sh`."""

@@ -1,0 +1,128 @@
+"""The night of the Medilink warehouse: wiring only; what each step does is in `elt/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk import Asset, Param, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from elt.audit import BatchEnded
+from elt.bucket import CLIENT_CONFIG
+from elt.contract import FEEDS
+from elt.database import act_as
+from elt.pipeline import Pipeline, describe
+from elt.publish import NotPublishable
+from elt.settings import Settings
+from elt.transform import LAYERS, TransformFailed
+
+TRIAGE_NOTES = """
+Takes what hospitals dropped into the bucket to the published marts. Rejected rows and held files are no failure: they are in
+quarantine and in the ledger with a code, and the run goes on. A failed run loses nothing: the next one takes up what it left.
+
+| task | it failed: what it means | what to do |
+| --- | --- | --- |
+| extract | the bucket or the database does not answer, or another run is under way | check both; wait for the other run (`medilink report`) |
+| load | an archived object could not be read, or is not what was claimed | run again; if it stays, restore the object's earlier version |
+| generate_ids_and_transform | the database refused the promotion; nothing of that file was entered | the log names SQLSTATE and constraint |
+| dbt_staging, dbt_marts, dbt_analytics | a model or a data test failed; readers keep the last release | the log names the node: mend it or the data, run again |
+| publish | readers held the gate for a minute, or the build is not whole | run again; see `audit.dbt_results` |
+| archive_files | an archive copy is not what the ledger says, or a delete was refused | nothing is lost; check the bucket policy, run again |
+
+Is everything well? `medilink verify`. What did the run do? `medilink report`.
+"""
+
+# Retries stay within the batch's lease, so that no other run takes the batch over between two tries.
+RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True, "max_retry_delay": timedelta(seconds=60)}
+
+
+def pipeline() -> Pipeline:
+    """The pipeline over Airflow's own connections."""
+    hook = PostgresHook("medilink_postgres")
+    return Pipeline(
+        Settings(), S3Hook("medilink_s3", config=CLIENT_CONFIG).get_conn(), lambda role: act_as(hook.get_conn(), role)
+    )
+
+
+@contextmanager
+def closing_on_failure(batch_id: int) -> Iterator[Pipeline]:
+    """A step of the batch; the last failure closes the batch, one that no retry can mend does so at once."""
+    night = pipeline()
+    try:
+        yield night
+    except Exception as error:
+        ti = get_current_context()["ti"]
+        permanent = isinstance(error, BatchEnded | TransformFailed | NotPublishable)
+        if permanent or ti.try_number > ti.max_tries:
+            night.end(batch_id, failed_step=ti.task_id, message=describe(error))
+        if permanent:
+            raise AirflowFailException(str(error)) from None
+        raise
+
+
+@dag(
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow takes it as UTC
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=6),
+    default_args={**RETRIES, "execution_timeout": timedelta(hours=2), "owner": "data-engineering"},
+    params={
+        "feeds": Param(list(FEEDS), type="array", items={"type": "string", "enum": list(FEEDS)}, examples=list(FEEDS),
+                       description="Feeds to take from the input."),
+        "dry_run": Param(False, type="boolean", description="Only list what the run would take; claim nothing."),
+    },
+    doc_md=TRIAGE_NOTES,
+    tags=["medilink", "tier-1"],
+)
+def medilink_etl_pipeline() -> None:
+    @task
+    def extract() -> int:
+        context = get_current_context()
+        night = pipeline()
+        if context["params"]["dry_run"]:
+            for found in night.list_input():
+                print(found.key, found.size_bytes, found.feed or "no feed claims it", "new" if found.is_new else "known")
+            raise AirflowSkipException("Dry run: nothing was claimed.")
+        batch_id = night.begin(context["run_id"], patience=600)
+        with closing_on_failure(batch_id):
+            night.extract(batch_id, tuple(feed for feed in FEEDS if feed in context["params"]["feeds"]))
+        return batch_id
+
+    @task(map_index_template="{{ task.op_kwargs['feed'] }}")
+    def load(batch_id: int, feed: str) -> int:
+        with closing_on_failure(batch_id) as night:
+            return night.load(batch_id, feed)
+
+    @task(outlets=[Asset(f"public.{feed}") for feed in FEEDS])
+    def generate_ids_and_transform(batch_id: int) -> None:
+        with closing_on_failure(batch_id) as night:
+            night.promote(batch_id)
+
+    @task
+    def build(batch_id: int, layer: str) -> None:
+        with closing_on_failure(batch_id) as night:
+            night.build(batch_id, layer)
+
+    @task(outlets=[Asset("analytics")])
+    def publish(batch_id: int) -> None:
+        with closing_on_failure(batch_id) as night:
+            night.publish(batch_id)
+
+    @task
+    def archive_files(batch_id: int) -> None:
+        with closing_on_failure(batch_id) as night:
+            night.archive(batch_id)
+
+    batch_id = extract()
+    step = load.partial(batch_id=batch_id).expand(feed=list(FEEDS)) >> generate_ids_and_transform(batch_id)
+    for layer in LAYERS:
+        step = step >> build.override(task_id=f"dbt_{layer}")(batch_id, layer)
+    step >> publish(batch_id) >> archive_files(batch_id)
+
+
+medilink_etl_pipeline()

@@ -1,0 +1,59 @@
+"""How answers are described in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from pydantic import BaseModel
+
+
+def operation_id(**names: str) -> str:
+    """What generated clients call an operation: the name of its function."""
+    return names["name"]
+
+
+def refused(description: str) -> dict[str, Any]:
+    """An answer that is a problem."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def list_of(schema: type[BaseModel]) -> dict[str, Any]:
+    """A page of a list."""
+    return {
+        "description": "one page, ordered by id",
+        "content": {
+            "application/json": {
+                "schema": {"type": "array", "items": {"$ref": f"#/components/schemas/{schema.__name__}"}}
+            }
+        },
+        "headers": {
+            "Link": {
+                "description": 'address of the next page, `rel="next"`; missing on the last one',
+                "schema": {"type": "string"},
+            },
+            "X-Total-Count": {
+                "description": "how many entities the filters let through, when asked for with `count`",
+                "schema": {"type": "integer"},
+            },
+        },
+    }
+
+
+def resource(name: str, url_prefix: str, description: str) -> APIBlueprint:
+    """A blueprint of data routes: closed without the token, and with the errors that any of them may answer."""
+    return APIBlueprint(
+        name,
+        __name__,
+        url_prefix=url_prefix,
+        operation_id_callback=operation_id,
+        abp_tags=[Tag(name=name.replace("_", "-"), description=description)],
+        abp_security=[{"token": []}],
+        abp_responses={
+            401: refused("without a valid token"),
+            422: refused("unknown or invalid parameters"),
+            503: refused("the database does not answer, or not in time"),
+        },
+    )

