@@ -24,8 +24,8 @@ class ArchiveCopyMissing(Exception):
 def archive_files(s3: S3Client, connection: Connection, settings: Settings, batch_id: int) -> int:
     """Delete the claimed input objects, of this batch and of any before it; returns how many files were let go.
 
-    A newer object under the same name stays, and is taken by the next run. Held, rejected and duplicate files are let go as well:
-    their bytes are in the archive, and the ledger says what to do about them.
+    A newer object under the same name stays, and is taken by the next run. Held, rejected and duplicate files are let
+    go as well: their bytes are in the archive, and the ledger says what to do about them.
     """
     with connection.cursor(row_factory=class_row(LedgerFile)) as cursor:
         done = cursor.execute(
@@ -64,7 +64,8 @@ def _assert_archived(s3: S3Client, settings: Settings, file: LedgerFile) -> None
 def _delete_input(s3: S3Client, settings: Settings, file: LedgerFile) -> None:
     """Delete the claimed version and no other: by VersionId, or after a fresh look where the bucket keeps no versions.
 
-    Between that look and the delete an overwrite would be lost: a bucket without versioning leaves a window of milliseconds.
+    Between that look and the delete an overwrite would be lost: a bucket without versioning leaves a window of
+    milliseconds.
     """
     if file.version_id:
         s3.delete_object(Bucket=settings.s3_bucket_name, Key=file.input_key, VersionId=file.version_id)

@@ -51,7 +51,8 @@ LEDGER_COLUMNS = ", ".join(LedgerFile.__dataclass_fields__)
 def begin_batch(connection: Connection, run_key: str) -> int:
     """Open the batch of this run, or find it open already; takes over a batch whose lease ran out.
 
-    Raises `AnotherRunIsUnderWay` while another batch holds its lease, `BatchEnded` if this run's batch was itself taken over.
+    Raises `AnotherRunIsUnderWay` while another batch holds its lease, `BatchEnded` if this run's batch was itself taken
+    over.
     """
     with connection.transaction():
         # A batch in the middle of a transaction is locked, and so alive: skip it.

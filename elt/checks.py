@@ -1,6 +1,7 @@
 """The checks of a contract as SQL: how each delivered text is normalised, and what may be wrong with it.
 
-Syntax is decided by the contract's own pattern first, then by the type: `pg_input_is_valid` alone also takes `today` and `1_000`.
+Syntax is decided by the contract's own pattern first, then by the type: `pg_input_is_valid` alone also takes `today`
+and `1_000`.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ class Column:
 class Contract:
     """One feed.
 
-    `delivered_key`: columns that say which entity a row is about; `identifier`: the one among them that is the source's own id of an
-    event, None for entities; `attributes`: production columns that a later delivery may change.
+    `delivered_key`: columns that say which entity a row is about; `identifier`: the one among them that is the source's
+    own id of an event, None for entities; `attributes`: production columns that a later delivery may change.
     """
 
     feed: str

@@ -22,7 +22,8 @@ KEEPALIVES: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 20, "keepalive
 def connect(settings: Settings, role: str) -> psycopg.Connection:
     """A connection of the pipeline that acts as `role` (loader, transformer or medilink_owner), in UTC.
 
-    It commits each statement by itself; what belongs together stands in `with connection.transaction()`. Raises `psycopg.OperationalError` when the server cannot be reached within 10 seconds.
+    It commits each statement by itself; what belongs together stands in `with connection.transaction()`. Raises
+    `psycopg.OperationalError` when the server cannot be reached within 10 seconds.
     """
     connection = psycopg.connect(
         host=settings.postgres_host,

@@ -1,7 +1,8 @@
 """Extract: find what was dropped, and claim it by landing its bytes in the archive before anything else happens to them.
 
-Senders write the same names every day, so the input key is not a safe place. A claim reads one version of the object, hashing it, and
-copies exactly that version to its final archive key; from then on everything reads those bytes (feeds.md, "Land first").
+Senders write the same names every day, so the input key is not a safe place. A claim reads one version of the object,
+hashing it, and copies exactly that version to its final archive key; from then on everything reads those bytes
+(feeds.md, "Land first").
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def extract(
 ) -> list[int]:
     """Claim everything that lies in the input for these feeds, and take up what an ended batch left unfinished.
 
-    Returns the ids of the files claimed. A file that no feed claims is entered as rejected once, and stays where it is. An object
-    that changes between listing and claim is left to the next run.
+    Returns the ids of the files claimed. A file that no feed claims is entered as rejected once, and stays where it is.
+    An object that changes between listing and claim is left to the next run.
     """
     with connection.transaction():
         audit.assert_running(connection, batch_id)

@@ -1,8 +1,9 @@
 """Promote: check every staged row, give new entities their ids, and enter them into the production tables.
 
-Every record of a file ends in exactly one disposition (feeds.md): one transaction a file holds its rows, its quarantine entries, its
-counts and its ledger row, and the database refuses it if the counts do not add up. Parked rows are tried again first, because they
-were delivered before. All of it is set-based SQL; the names in it come from the contracts, never from data.
+Every record of a file ends in exactly one disposition (feeds.md): one transaction a file holds its rows, its quarantine
+entries, its counts and its ledger row, and the database refuses it if the counts do not add up. Parked rows are tried
+again first, because they were delivered before. All of it is set-based SQL; the names in it come from the contracts,
+never from data.
 """
 
 from __future__ import annotations

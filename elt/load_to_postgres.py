@@ -33,7 +33,8 @@ class ArchivedBytesDiffer(Exception):
 def load_feed(s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feed: str) -> int:
     """Stage every claimed file of one feed in this batch; returns how many records were staged.
 
-    A file that cannot be read at all is held or rejected with a code, leaves no row behind, and does not stop the others.
+    A file that cannot be read at all is held or rejected with a code, leaves no row behind, and does not stop the
+    others.
     """
     claimed = audit.files(connection, batch_id, FileStatus.CLAIMED, feed)
     return sum(_load_file(s3, connection, settings, file, contract(feed)) for file in claimed)
@@ -123,8 +124,8 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
 def map_header(header: list[str], feed: Contract) -> list[str | None]:
     """The staging column of each header cell, None for columns the contract does not know.
 
-    Raises `FileRefused` (no_header, duplicate_column, missing_column); its message names contract columns only, because a first line
-    that is no header may hold patient data.
+    Raises `FileRefused` (no_header, duplicate_column, missing_column); its message names contract columns only, because
+    a first line that is no header may hold patient data.
     """
     columns = [column.name if (column := feed.column_of(cell)) else None for cell in header]
     known = [column for column in columns if column]

@@ -27,8 +27,9 @@ class NotPublishable(Exception):
 def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
     """Swap the batch's build in for what is live; the release before is kept as `analytics_previous`.
 
-    `connection` acts as transformer. Repeating it for a published batch changes nothing. Raises `NotPublishable` unless every node
-    of the project ran well in this batch, and `psycopg.errors.LockNotAvailable` when readers hold the gate for over a minute.
+    `connection` acts as transformer. Repeating it for a published batch changes nothing. Raises `NotPublishable` unless
+    every node of the project ran well in this batch, and `psycopg.errors.LockNotAvailable` when readers hold the gate
+    for over a minute.
     """
     if connection.execute("select 1 from audit.releases where batch_id = %s", [batch_id]).fetchone():
         _drop_replaced(connection)

@@ -1,9 +1,10 @@
 """The structural scan: splits the bytes of a CSV file into records, without interpreting any value.
 
-It yields blocks for a raw `COPY … (format csv)`: each record with the line it starts on, its fields untouched. Records are what
-Python's `csv` module reads: where PostgreSQL would read a record otherwise (a quote inside an unquoted field, a bare carriage
-return, mixed line ends), the record is parsed and written anew. A record that cannot be placed into the header's columns keeps its
-line and becomes a reject in the same stream, so that nothing is lost and memory stays bounded by one block.
+It yields blocks for a raw `COPY … (format csv)`: each record with the line it starts on, its fields untouched. Records
+are what Python's `csv` module reads: where PostgreSQL would read a record otherwise (a quote inside an unquoted field,
+a bare carriage return, mixed line ends), the record is parsed and written anew. A record that cannot be placed into the
+header's columns keeps its line and becomes a reject in the same stream, so that nothing is lost and memory stays
+bounded by one block.
 """
 
 from __future__ import annotations

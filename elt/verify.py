@@ -1,7 +1,7 @@
 """Verify: ask a warehouse whether it keeps its promises. Read-only, beside a live system; the oracle of every integration test.
 
-The database enforces that a file's counts add up. This recomputes the counts themselves from what really stands in `public`, in
-quarantine and in the audit log, and holds the ledger against the bucket.
+The database enforces that a file's counts add up. This recomputes the counts themselves from what really stands in
+`public`, in quarantine and in the audit log, and holds the ledger against the bucket.
 """
 
 from __future__ import annotations
@@ -157,8 +157,9 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
 def verify(connection: Connection, s3: S3Client, settings: Settings, *, hash_bytes: bool = False) -> list[Finding]:
     """Every promise that does not hold, none when the warehouse is clean.
 
-    All of the database is seen at one moment. With `hash_bytes` each archived object is read and hashed; sizes are compared otherwise.
-    Raises what the database or the bucket raises when they cannot be asked: silence is never taken for "clean".
+    All of the database is seen at one moment. With `hash_bytes` each archived object is read and hashed; sizes are
+    compared otherwise. Raises what the database or the bucket raises when they cannot be asked: silence is never taken
+    for "clean".
     """
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")

@@ -22,24 +22,13 @@ class RunFailed(RuntimeError):
     """The run did not succeed; the message says which task, why, and where its log is."""
 
 
-def drop(settings: LocalSettings, drops: Path | None, progress: Progress) -> None:
-    """Put the files of `drops` into the input; generated samples if it is None and the warehouse never had a batch."""
-    if drops is None:
-        with connect(settings, "loader") as connection:
-            if connection.execute("select exists (select from audit.batches)").fetchone() == (True,):
-                progress.say("the warehouse has data already: no samples; --drops DIR loads a folder of yours")
-                return
-        drops = settings.medilink_home / "samples"
-        progress.waiting(f"generating samples for {SAMPLE_PATIENTS:,} patients")
-        sample_data.generate(drops, patients=SAMPLE_PATIENTS, seed=SAMPLE_SEED)
-    keys = bucket.upload_drops(bucket.client(settings), settings, drops)
-    progress.say(f"{len(keys)} files of {drops} are in s3://{settings.s3_bucket_name}/{settings.s3_input_prefix}")
+def run(
+    supervisor: Supervisor, settings: LocalSettings, progress: Progress, since: datetime, drops: Path | None
+) -> str:
+    """Drop files, trigger the DAG, which Airflow has read after `since`, and watch it; returns the run's id.
 
-
-def run(supervisor: Supervisor, settings: LocalSettings, progress: Progress, since: datetime) -> str:
-    """Trigger the DAG, which Airflow has read after `since`, and watch it; returns the run's id if it succeeded.
-
-    A run that a crash left unfinished is waited for first. Raises `RunFailed`.
+    A run that a crash left unfinished, or that was due while Airflow was down, is waited for before anything is
+    dropped. Raises `RunFailed` unless the run succeeds.
     """
     client = Client(settings)
     progress.waiting(f"waiting until Airflow has read {airflow.DAG_ID}")
@@ -51,14 +40,29 @@ def run(supervisor: Supervisor, settings: LocalSettings, progress: Progress, sin
             f"Airflow did not find {airflow.DAG_ID}. See {supervisor.logs}/airflow-dag-processor.log",
         )
     for unfinished in client.unfinished_runs():
-        progress.say(f"run {unfinished} was left unfinished: waiting for it first")
+        progress.say(f"run {unfinished} is unfinished or was due: waiting for it first")
         state = _watch(client, unfinished, supervisor, settings, progress)
         progress.say(f"run {unfinished} ended: {state}")
+    _drop(settings, drops, progress)
     run_id = client.trigger()
     progress.say(f"run {run_id} triggered: {client.page(run_id)}")
     if _watch(client, run_id, supervisor, settings, progress) != "success":
         raise RunFailed(_failures(client, run_id))
     return run_id
+
+
+def _drop(settings: LocalSettings, drops: Path | None, progress: Progress) -> None:
+    """Put the files of `drops` into the input; generated samples if it is None and the warehouse never saw a file."""
+    if drops is None:
+        with connect(settings, "loader") as connection:
+            if connection.execute("select exists (select from audit.ingest_files)").fetchone() == (True,):
+                progress.say("the warehouse has data already: no samples; --drops DIR loads a folder of yours")
+                return
+        drops = settings.medilink_home / "samples"
+        progress.waiting(f"generating samples for {SAMPLE_PATIENTS:,} patients")
+        sample_data.generate(drops, patients=SAMPLE_PATIENTS, seed=SAMPLE_SEED)
+    keys = bucket.upload_drops(bucket.client(settings), settings, drops)
+    progress.say(f"{len(keys)} files of {drops} are in s3://{settings.s3_bucket_name}/{settings.s3_input_prefix}")
 
 
 def _watch(client: Client, run_id: str, supervisor: Supervisor, settings: LocalSettings, progress: Progress) -> str:

@@ -39,6 +39,7 @@ class Progress:
         self.began = time.monotonic()
         self._live: Live | None = None
         self._waiting_for = ""
+        self._rows: int | None = None
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -73,7 +74,9 @@ class Progress:
                 known[task.name] = task.state
                 took = f" in {task.seconds:.1f} s" if task.seconds is not None and task.state != "running" else ""
                 if not self._live or task.state in {"failed", "up_for_retry"}:
-                    self.say(f"{task.name}: {task.state}{took}" + (f", {rows:,} rows so far" if rows else ""))
+                    so_far = f", {rows:,} rows so far" if rows and rows != self._rows else ""
+                    self._rows = rows
+                    self.say(f"{task.name}: {task.state}{took}{so_far}")
         if self._live:
             table = Table.grid(padding=(0, 2))
             for task in tasks:

@@ -139,9 +139,8 @@ def _start(settings: LocalSettings, options: argparse.Namespace, done: Callable[
                 with progress.display():
                     since = bring_up(supervisor, settings, progress)
                     progress.say(f"all {len(SERVICES)} services are healthy")
-                    pipeline.drop(settings, options.drops, progress)
                     try:
-                        run_id = pipeline.run(supervisor, settings, progress, since)
+                        run_id = pipeline.run(supervisor, settings, progress, since, options.drops)
                         progress.say("the run succeeded")
                     except RunFailed as error:
                         if done is None:
@@ -313,8 +312,10 @@ def _reset(home: Path, *, is_confirmed: bool) -> int:
         _tell(
             f"This deletes the warehouse, the bucket and all logs: {', '.join(path.name for path in doomed)} in {home}"
         )
-        if not is_confirmed and input("Type yes to go on: ").strip() != "yes":
-            return _complain("nothing was deleted")
+        if not is_confirmed:
+            _tell("Type yes to go on:")
+            if sys.stdin.readline().strip() != "yes":
+                return _complain("nothing was deleted")
         postgres.remove(home)
         for path in doomed:
             if path.is_dir():

@@ -69,7 +69,9 @@ def settings(server: postgres.Server, template: str, tmp_path: Path) -> Iterator
     """Settings of a fresh warehouse of this test's own."""
     database = f"medilink_{uuid.uuid4().hex[:12]}"
     with server.connect("postgres") as admin:
-        admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(database), sql.Identifier(template)))
+        admin.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(database), sql.Identifier(template))
+        )
     settings = _settings(server, database, None, tmp_path / "home")
     # What init.sql sets on the database itself is not copied with a template.
     with server.connect("postgres", database) as admin:
@@ -121,7 +123,10 @@ class Warehouse(Pipeline):
     def objects(self, prefix: str) -> dict[str, bytes]:
         """What lies below a prefix, by key."""
         found = self.s3.list_objects_v2(Bucket=self.settings.s3_bucket_name, Prefix=prefix).get("Contents", [])
-        return {item["Key"]: self.s3.get_object(Bucket=self.settings.s3_bucket_name, Key=item["Key"])["Body"].read() for item in found}
+        return {
+            item["Key"]: self.s3.get_object(Bucket=self.settings.s3_bucket_name, Key=item["Key"])["Body"].read()
+            for item in found
+        }
 
     def findings(self) -> list[object]:
         """What verify finds, every archived byte hashed."""

@@ -37,7 +37,12 @@ Is everything well? `medilink verify`. What did the run do? `medilink report`.
 """
 
 # Retries stay within the batch's lease, so that no other run takes the batch over between two tries.
-RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True, "max_retry_delay": timedelta(seconds=60)}
+RETRIES = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(seconds=60),
+}
 
 
 def pipeline() -> Pipeline:
@@ -72,8 +77,13 @@ def closing_on_failure(batch_id: int) -> Iterator[Pipeline]:
     dagrun_timeout=timedelta(hours=6),
     default_args={**RETRIES, "execution_timeout": timedelta(hours=2), "owner": "data-engineering"},
     params={
-        "feeds": Param(list(FEEDS), type="array", items={"type": "string", "enum": list(FEEDS)}, examples=list(FEEDS),
-                       description="Feeds to take from the input."),
+        "feeds": Param(
+            list(FEEDS),
+            type="array",
+            items={"type": "string", "enum": list(FEEDS)},
+            examples=list(FEEDS),
+            description="Feeds to take from the input.",
+        ),
         "dry_run": Param(False, type="boolean", description="Only list what the run would take; claim nothing."),
     },
     doc_md=TRIAGE_NOTES,
@@ -86,7 +96,9 @@ def medilink_etl_pipeline() -> None:
         night = pipeline()
         if context["params"]["dry_run"]:
             for found in night.list_input():
-                print(found.key, found.size_bytes, found.feed or "no feed claims it", "new" if found.is_new else "known")
+                print(
+                    found.key, found.size_bytes, found.feed or "no feed claims it", "new" if found.is_new else "known"
+                )
             raise AirflowSkipException("Dry run: nothing was claimed.")
         batch_id = night.begin(context["run_id"], patience=600)
         with closing_on_failure(batch_id):

@@ -10,7 +10,9 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def clinic(warehouse):
     warehouse.drop("facilities.csv", "name,state,lga,lat,lon,type\nIkeja Hospital,Lagos,Ikeja,6.6,3.35,Hospital\n")
-    warehouse.drop("patients.csv", "facility_name,first_name,last_name,sex,dob,phone\nIkeja Hospital,Ada,Obi,F,1990-01-01,0801\n")
+    warehouse.drop(
+        "patients.csv", "facility_name,first_name,last_name,sex,dob,phone\nIkeja Hospital,Ada,Obi,F,1990-01-01,0801\n"
+    )
     warehouse.ingest()
     return warehouse
 
@@ -19,22 +21,28 @@ def redeliver(warehouse, name, content):
     warehouse.drop(name, content)
     (file,) = warehouse.ingest().files
     return {
-        name: getattr(file, name) for name in ("inserted", "updated", "unchanged", "duplicate", "parked", "failed") if getattr(file, name)
+        name: getattr(file, name)
+        for name in ("inserted", "updated", "unchanged", "duplicate", "parked", "failed")
+        if getattr(file, name)
     }
 
 
 def test_a_changed_attribute_updates_and_remembers_where_it_came_from(clinic):
-    assert redeliver(clinic, "facilities.csv", "name,state,lga,type\nIKEJA hospital,lagos,ikeja,Teaching Hospital\n") == {"updated": 1}
-    assert clinic.ask("select id, name, lat, type, _first_batch_id, _last_batch_id, _last_file_id, _last_row from facilities") == [
-        (1, "Ikeja Hospital", 6.6, "Teaching Hospital", 1, 2, 3, 2)
-    ]
+    assert redeliver(
+        clinic, "facilities.csv", "name,state,lga,type\nIKEJA hospital,lagos,ikeja,Teaching Hospital\n"
+    ) == {"updated": 1}
+    assert clinic.ask(
+        "select id, name, lat, type, _first_batch_id, _last_batch_id, _last_file_id, _last_row from facilities"
+    ) == [(1, "Ikeja Hospital", 6.6, "Teaching Hospital", 1, 2, 3, 2)]
 
 
 def test_an_absent_column_and_an_empty_cell_erase_nothing(clinic):
-    assert redeliver(clinic, "facilities.csv", "name,state,lga,lat,lon,type\nIkeja Hospital,Lagos,Ikeja,,,\n") == {"unchanged": 1}
-    assert redeliver(clinic, "patients.csv", "facility_name,first_name,last_name,sex,dob\nIkeja Hospital,Ada,Obi,F,1990-01-01\n") == {
+    assert redeliver(clinic, "facilities.csv", "name,state,lga,lat,lon,type\nIkeja Hospital,Lagos,Ikeja,,,\n") == {
         "unchanged": 1
     }
+    assert redeliver(
+        clinic, "patients.csv", "facility_name,first_name,last_name,sex,dob\nIkeja Hospital,Ada,Obi,F,1990-01-01\n"
+    ) == {"unchanged": 1}
     assert clinic.ask("select lat, type from facilities") == [(6.6, "Hospital")]
     assert clinic.ask("select phone from patients") == [("0801",)]
 
@@ -49,7 +57,9 @@ def test_a_value_that_changes_and_changes_back_is_followed(clinic):
 def test_a_snapshot_that_repeats_itself_does_not_undo_what_the_api_changed(clinic, admin):
     admin.execute("update public.patients set phone = '0899'")
     assert redeliver(
-        clinic, "patients.csv", "facility_name,first_name,last_name,sex,dob,phone\nIkeja Hospital,Ada,Obi,F,1990-01-01,0801\n\n"
+        clinic,
+        "patients.csv",
+        "facility_name,first_name,last_name,sex,dob,phone\nIkeja Hospital,Ada,Obi,F,1990-01-01,0801\n\n",
     ) == {"unchanged": 1}
     assert clinic.ask("select phone from patients") == [("0899",)]
 
@@ -67,7 +77,9 @@ def test_a_failed_row_leaves_quarantine_when_its_key_arrives_sound(clinic):
     header = "name,state,lga,lat\n"
     assert redeliver(clinic, "facilities.csv", header + "Epe Clinic,Lagos,Epe,north\n") == {"failed": 1}
     assert redeliver(clinic, "facilities.csv", header + "Epe Clinic,Lagos,Epe,6.58\n") == {"inserted": 1}
-    assert clinic.ask("select error_code, closed_reason, closed_batch_id from quarantine.entries") == [("invalid_type", "corrected", 3)]
+    assert clinic.ask("select error_code, closed_reason, closed_batch_id from quarantine.entries") == [
+        ("invalid_type", "corrected", 3)
+    ]
 
 
 def test_an_event_without_an_id_counts_its_deliveries(clinic):
@@ -79,9 +91,15 @@ def test_an_event_without_an_id_counts_its_deliveries(clinic):
 
 def test_an_event_with_an_id_merges_what_a_later_delivery_gives(clinic):
     header = "facility_name,patient_first_name,patient_last_name,record_type,diagnosis,notes,record_id\n"
-    assert redeliver(clinic, "medical_records.csv", header + "Ikeja Hospital,Ada,Obi,Diagnosis,Malaria,,R-1\n") == {"inserted": 1}
-    assert redeliver(clinic, "medical_records.csv", header + "Ikeja Hospital,Ada,Obi,Diagnosis,,rest,r-1\n") == {"updated": 1}
-    assert clinic.ask("select data, times_delivered from medical_records") == [({"diagnosis": "Malaria", "notes": "rest"}, 1)]
+    assert redeliver(clinic, "medical_records.csv", header + "Ikeja Hospital,Ada,Obi,Diagnosis,Malaria,,R-1\n") == {
+        "inserted": 1
+    }
+    assert redeliver(clinic, "medical_records.csv", header + "Ikeja Hospital,Ada,Obi,Diagnosis,,rest,r-1\n") == {
+        "updated": 1
+    }
+    assert clinic.ask("select data, times_delivered from medical_records") == [
+        ({"diagnosis": "Malaria", "notes": "rest"}, 1)
+    ]
 
 
 @pytest.mark.parametrize(("upper", "lower"), [("É", "é"), ("İ", "i"), ("ẞ", "ß"), ("Ẹ̀", "ẹ̀"), ("Ọ́", "ọ́")])

@@ -41,7 +41,7 @@ Epe Health Post,Twin,Bello,F,,
 # line: 2, 3 inserted · 4 ambiguous_facility · 5 missing_facility · 6 duplicate · 7 conflicting_key · 8 not_in_domain · 9 invalid_type
 # 10 out_of_range · 11 wrong_column_count · 12, 13 inserted (two people: the key holds sex)
 
-MEDICAL_RECORDS = '''\
+MEDICAL_RECORDS = """\
 facility_name,patient_first_name,patient_last_name,record_type,diagnosis,treatment,medications,notes
 Ikeja General Hospital,ADA,obi,Diagnosis,Malaria,,,"first line
 second line"
@@ -52,7 +52,7 @@ Epe Health Post,No,Body,Diagnosis,Fever,,,
 Nowhere,Ada,Obi,Diagnosis,Fever,,,
 St Mary's Clinic,Sade,Bello,Diagnosis,Fever,,,
 Ikeja General Hospital,Ada,Obi,,Fever,,,
-'''
+"""
 # line: 2 inserted · 4 duplicate (names fold) · 6 ambiguous_patient · 7 missing_patient · 8 missing_facility · 9 ambiguous_facility
 # 10 missing_value
 
@@ -96,7 +96,9 @@ def test_every_row_has_its_one_disposition(golden):
 
 def test_quarantine_names_line_code_and_column(golden):
     golden.ingest()
-    rows = golden.ask("select feed, row_number, disposition, error_code, error_column from quarantine.entries order by feed, row_number")
+    rows = golden.ask(
+        "select feed, row_number, disposition, error_code, error_column from quarantine.entries order by feed, row_number"
+    )
     assert rows == [
         ("facilities", 7, "failed", "conflicting_key", None),
         ("facilities", 8, "failed", "out_of_range", "lat"),
@@ -155,7 +157,12 @@ def test_the_same_bytes_again_are_a_duplicate_and_change_nothing(golden):
 
 def test_one_byte_changed_counts_every_known_row_as_known(golden):
     golden.ingest()
-    for name, content in (("facilities", FACILITIES), ("patients", PATIENTS), ("medical_records", MEDICAL_RECORDS), ("triage_visits", TRIAGE_VISITS)):
+    for name, content in (
+        ("facilities", FACILITIES),
+        ("patients", PATIENTS),
+        ("medical_records", MEDICAL_RECORDS),
+        ("triage_visits", TRIAGE_VISITS),
+    ):
         golden.drop(f"{name}.csv", content + "\n")
     report = golden.ingest()
     assert counts(report, "facilities") == (9, 0, 0, 4, 1, 0, 4)

@@ -60,7 +60,10 @@ def test_date_of_birth_and_phone_tell_people_of_one_name_apart(warehouse):
         + "Ikeja Hospital,Ada,Obi,1990-01-01,0802,Visit,contradiction\n",
     )
     warehouse.ingest()
-    assert warehouse.ask("select record_id, patient_id from medical_records order by record_id") == [("by-dob", 2), ("by-phone", 1)]
+    assert warehouse.ask("select record_id, patient_id from medical_records order by record_id") == [
+        ("by-dob", 2),
+        ("by-phone", 1),
+    ]
     assert parked(warehouse) == [
         ("medical_records", "ambiguous_patient", 2),
         ("medical_records", "missing_patient", 1),
@@ -84,10 +87,18 @@ def test_parked_rows_enter_by_themselves_when_what_they_refer_to_arrives(warehou
     ]
     warehouse.drop("facilities.csv", "name,state\nIkeja Hospital,Lagos\n")
     third = warehouse.ingest()
-    replayed = {entity.table_name: (entity.records_processed, entity.inserted) for entity in third.entities if entity.origin == "replay"}
+    replayed = {
+        entity.table_name: (entity.records_processed, entity.inserted)
+        for entity in third.entities
+        if entity.origin == "replay"
+    }
     assert replayed == {"patients": (1, 1), "triage_visits": (1, 1)}
-    assert warehouse.ask("select visit_id, _first_file_id, _first_row, _first_batch_id from triage_visits") == [("V-1", 1, 2, 3)]
-    assert warehouse.ask("select closed_reason, closed_batch_id from quarantine.entries where closed_at is not null order by 1") == [
+    assert warehouse.ask("select visit_id, _first_file_id, _first_row, _first_batch_id from triage_visits") == [
+        ("V-1", 1, 2, 3)
+    ]
+    assert warehouse.ask(
+        "select closed_reason, closed_batch_id from quarantine.entries where closed_at is not null order by 1"
+    ) == [
         ("resolved", 3),
         ("resolved", 3),
     ]
@@ -105,7 +116,11 @@ def test_a_replayed_row_never_takes_a_newer_delivery_back_in_time(warehouse):
     warehouse.drop("triage_visits.csv", header + "Ikeja Hospital,Ada,Obi,1,V-1\n")
     report = warehouse.ingest()
     assert warehouse.ask("select triage_level from triage_visits") == [(1,)]
-    assert [(entity.origin, entity.inserted, entity.updated) for entity in report.entities if entity.table_name == "triage_visits"] == [
+    assert [
+        (entity.origin, entity.inserted, entity.updated)
+        for entity in report.entities
+        if entity.table_name == "triage_visits"
+    ] == [
         ("replay", 1, 0),
         ("drop", 0, 1),
     ]
@@ -123,7 +138,9 @@ def test_a_known_row_keeps_its_reference_when_the_name_becomes_ambiguous(warehou
 
 def test_a_record_id_that_belongs_to_another_patient_is_no_update(warehouse):
     warehouse.drop("facilities.csv", "name,state\nIkeja Hospital,Lagos\n")
-    warehouse.drop("patients.csv", "facility_name,first_name,last_name\nIkeja Hospital,Ada,Obi\nIkeja Hospital,Sade,Bello\n")
+    warehouse.drop(
+        "patients.csv", "facility_name,first_name,last_name\nIkeja Hospital,Ada,Obi\nIkeja Hospital,Sade,Bello\n"
+    )
     header = "facility_name,patient_first_name,patient_last_name,record_type,record_id\n"
     warehouse.drop("medical_records.csv", header + "Ikeja Hospital,Ada,Obi,Visit,R-1\n")
     warehouse.ingest()

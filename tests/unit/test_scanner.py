@@ -69,7 +69,12 @@ def test_a_quote_that_swallows_more_than_a_field_may_hold_refuses_the_file():
 
 @pytest.mark.parametrize(
     ("data", "code"),
-    [(b"", "empty_file"), ("ä,b\n".encode("utf-16"), "invalid_encoding"), (b"caf\xe9,b\n", "invalid_encoding"), (b'"a,b\n', "unclosed_quote")],
+    [
+        (b"", "empty_file"),
+        ("ä,b\n".encode("utf-16"), "invalid_encoding"),
+        (b"caf\xe9,b\n", "invalid_encoding"),
+        (b'"a,b\n', "unclosed_quote"),
+    ],
 )
 def test_a_file_without_a_readable_header_is_refused(data, code):
     with pytest.raises(FileRefused) as refusal:

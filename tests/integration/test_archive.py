@@ -1,0 +1,109 @@
+"""Land first, delete last: which bytes are claimed, where they are kept, and when the input lets go of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from elt import archive_files
+
+pytestmark = pytest.mark.integration
+
+FACILITIES = "name,state\nIkeja Hospital,Lagos\n"
+
+
+def finish(warehouse, admin):
+    """Let the newest batch's files be published without dbt, then archive."""
+    admin.execute("insert into audit.releases (batch_id) select max(batch_id) from audit.batches")
+    admin.execute("update audit.ingest_files set status = 'published', published_at = now() where status = 'promoted'")
+    batch_id = warehouse.begin("archiving")
+    warehouse.archive(batch_id)
+
+
+def test_the_archive_holds_the_very_bytes_under_their_hash_and_the_input_is_empty(warehouse, admin):
+    warehouse.drop("facilities.csv", FACILITIES)
+    warehouse.ingest()
+    finish(warehouse, admin)
+    ((key, content),) = warehouse.objects("medical_records/archive/").items()
+    assert content == FACILITIES.encode()
+    assert key.endswith("/" + __import__("hashlib").sha256(content).hexdigest()[:12] + "/facilities.csv")
+    assert warehouse.objects("medical_records/input/") == {}
+
+
+def test_nothing_is_deleted_before_it_is_published(warehouse):
+    warehouse.drop("facilities.csv", FACILITIES)
+    warehouse.ingest()
+    warehouse.archive(warehouse.begin("early"))
+    assert list(warehouse.objects("medical_records/input/")) == ["medical_records/input/facilities.csv"]
+
+
+def test_a_newer_object_under_the_same_name_stays_and_is_taken_next(warehouse, admin):
+    warehouse.drop("facilities.csv", FACILITIES)
+    warehouse.ingest()
+    warehouse.drop("facilities.csv", FACILITIES + "Epe Clinic,Lagos\n")
+    finish(warehouse, admin)
+    assert list(warehouse.objects("medical_records/input/").values()) == [(FACILITIES + "Epe Clinic,Lagos\n").encode()]
+    (file,) = warehouse.ingest().files
+    assert (file.inserted, file.unchanged) == (1, 1)
+
+
+def test_an_older_version_that_comes_to_light_is_not_taken_as_new(warehouse, admin):
+    warehouse.drop("facilities.csv", "name,state,type\nIkeja Hospital,Lagos,old\n")
+    __import__("time").sleep(1.1)  # S3 tells times by the second.
+    warehouse.drop("facilities.csv", "name,state,type\nIkeja Hospital,Lagos,new\n")
+    warehouse.ingest()
+    finish(warehouse, admin)
+    assert list(warehouse.objects("medical_records/input/")) == ["medical_records/input/facilities.csv"]
+    (file,) = warehouse.ingest().files
+    assert (file.status, file.error_code) == ("rejected", "superseded")
+    assert warehouse.ask("select type from facilities") == [("new",)]
+
+
+def test_without_the_archive_copy_the_input_stays(warehouse, admin):
+    warehouse.drop("facilities.csv", FACILITIES)
+    warehouse.ingest()
+    ((key, content),) = warehouse.objects("medical_records/archive/").items()
+    warehouse.s3.put_object(Bucket=warehouse.settings.s3_bucket_name, Key=key, Body=b"x")
+    with pytest.raises(archive_files.ArchiveCopyMissing, match="stays in the input"):
+        finish(warehouse, admin)
+    assert len(warehouse.objects("medical_records/input/")) == 1
+    assert [finding.check for finding in warehouse.findings()] == ["archive"]
+    warehouse.s3.put_object(Bucket=warehouse.settings.s3_bucket_name, Key=key, Body=content)
+
+
+def test_an_archive_that_returns_other_bytes_stages_nothing(warehouse):
+    warehouse.drop("facilities.csv", FACILITIES)
+    batch_id = warehouse.begin("corrupted")
+    warehouse.extract(batch_id)
+    ((key, content),) = warehouse.objects("medical_records/archive/").items()
+    warehouse.s3.put_object(Bucket=warehouse.settings.s3_bucket_name, Key=key, Body=content.replace(b"Ikeja", b"Ikejo"))
+    with pytest.raises(Exception, match="not those that were claimed"):
+        warehouse.load(batch_id, "facilities")
+    assert warehouse.ask("select count(*) from staging.facilities") == [(0,)]
+    warehouse.s3.put_object(Bucket=warehouse.settings.s3_bucket_name, Key=key, Body=content)
+    assert warehouse.load(batch_id, "facilities") == 1
+
+
+def test_an_object_overwritten_between_listing_and_claim_is_left_to_the_next_run(warehouse, monkeypatch):
+    warehouse.drop("facilities.csv", FACILITIES)
+    get_object = warehouse.s3.get_object
+
+    def overwrite_first(**arguments):
+        monkeypatch.undo()
+        warehouse.drop("facilities.csv", FACILITIES + "Epe Clinic,Lagos\n")
+        return get_object(**arguments)
+
+    monkeypatch.setattr(warehouse.s3, "get_object", overwrite_first)
+    (file,) = warehouse.ingest().files
+    assert (file.status, file.error_code) == ("rejected", "superseded")
+    (file,) = warehouse.ingest().files
+    assert (file.status, file.inserted) == ("promoted", 2)
+
+
+@pytest.mark.parametrize("name", ["patients ' ; drop.csv", "patients-ẹ̀ 100%+x.csv", "patients/../../etc.csv", "patients" + "x" * 200 + ".csv"])
+def test_hostile_names_are_data(warehouse, admin, name):
+    warehouse.drop(name, "facility_name,first_name,last_name\n")
+    warehouse.ingest()
+    finish(warehouse, admin)
+    if not name.startswith("patients/"):
+        assert warehouse.objects("medical_records/input/") == {}
+        assert [key.rsplit("/", 1)[1] for key in warehouse.objects("medical_records/archive/")] == [name]

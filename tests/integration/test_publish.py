@@ -1,0 +1,88 @@
+"""The whole night with real dbt: built and tested out of sight, published in one step, or not at all."""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+import pytest
+
+from elt.publish import NotPublishable, publish
+from elt.transform import TransformFailed
+
+pytestmark = pytest.mark.integration
+
+FACILITIES = "name,state,lga\nIkeja Hospital,Lagos,Ikeja\nEpe Clinic,Lagos,Epe\n"
+PATIENTS = "facility_name,first_name,last_name,sex,dob\nIkeja Hospital,Ada,Obi,F,1990-01-01\n"
+
+
+@pytest.fixture
+def published(warehouse):
+    """A warehouse after its first night."""
+    warehouse.drop("facilities.csv", FACILITIES)
+    warehouse.drop("patients.csv", PATIENTS)
+    warehouse.run(f"night-{uuid.uuid4()}")
+    return warehouse
+
+
+def read_as_api(warehouse, query):
+    settings = warehouse.settings
+    with psycopg.connect(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        dbname=settings.postgres_db,
+        user=settings.api_postgres_user,
+        password=settings.api_postgres_password.get_secret_value(),
+    ) as connection:
+        return connection.execute(query).fetchall()
+
+
+def schemas(warehouse):
+    return {name for (name,) in warehouse.ask("select nspname from pg_namespace where nspname ~ '^(analytics|research)'")}
+
+
+def test_a_night_ends_published_archived_and_documented(published):
+    report = published.report()
+    assert report.state == "succeeded"
+    assert {file.status for file in report.files} == {"archived"}
+    assert report.models_built >= 8
+    assert report.tests_passed > 50
+    assert (report.tests_failed, published.objects("medical_records/input/")) == (0, {})
+    assert read_as_api(published, "select facility_name, patient_count from analytics.dim_facilities order by facility_id") == [
+        ("Ikeja Hospital", 1),
+        ("Epe Clinic", 0),
+    ]
+    assert "dim_facilities" in (published.settings.medilink_home / "dbt" / "docs" / "static_index.html").read_text(encoding="utf-8")
+
+    # The next night, with one new file, keeps the release before.
+    published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")
+    published.run(f"night-{uuid.uuid4()}")
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(3,)]
+    with published.connect("transformer") as connection:
+        assert connection.execute("select count(*) from analytics_previous.dim_facilities").fetchall() == [(2,)]
+    assert schemas(published) == {"analytics", "analytics_previous", "research", "research_previous"}
+
+
+def test_a_failing_data_test_leaves_the_last_release_live_and_names_the_test(published, admin):
+    admin.execute("alter table public.patients drop constraint patients_sex_check")
+    admin.execute("update public.patients set sex = 'Z'")
+    published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")
+    with pytest.raises(TransformFailed, match=r"accepted_values.*with 1 rows"):
+        published.run(f"night-{uuid.uuid4()}")
+    report = published.report()
+    assert report.state == "failed"
+    assert "accepted_values" in report.error_message
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(2,)]
+    assert [file.status for file in report.files] == ["promoted"]
+    assert len(published.objects("medical_records/input/")) == 1
+
+    # Nobody can publish it past its test either.
+    with published.connect("transformer") as connection, pytest.raises(NotPublishable, match="nodes failed"):
+        publish(connection, published.settings, report.batch_id)
+
+    # Mended, the next run takes up what this one left.
+    admin.execute("update public.patients set sex = 'F'")
+    published.run(f"night-{uuid.uuid4()}")
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(3,)]
+    assert published.ask("select distinct status from audit.ingest_files") == [("archived",)]
+    assert published.objects("medical_records/input/") == {}
