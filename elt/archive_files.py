@@ -1,4 +1,7 @@
-"""Archive: let go of input objects whose bytes are safe in the archive and whose batch is published. The last step, and only a delete."""
+"""Archive: let go of input objects whose bytes are safe in the archive and whose batch is published.
+
+The last step, and only a delete.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from psycopg import Connection
-from psycopg.rows import class_row
 
 from elt import audit
-from elt.audit import LEDGER_COLUMNS, LedgerFile
+from elt.audit import LedgerFile
 from elt.settings import Settings
 from elt.vocabulary import FileStatus
 
@@ -27,11 +29,7 @@ def archive_files(s3: S3Client, connection: Connection, settings: Settings, batc
     A newer object under the same name stays, and is taken by the next run. Held, rejected and duplicate files are let
     go as well: their bytes are in the archive, and the ledger says what to do about them.
     """
-    with connection.cursor(row_factory=class_row(LedgerFile)) as cursor:
-        done = cursor.execute(
-            f"select {LEDGER_COLUMNS} from audit.ingest_files where input_released_at is null and archive_key is not null"
-            " and status in ('published', 'duplicate', 'held', 'rejected') order by file_id"
-        ).fetchall()
+    done = audit.files_done_with(connection)
     for file in done:
         _assert_archived(s3, settings, file)
         _delete_input(s3, settings, file)

@@ -55,39 +55,49 @@ def begin_batch(connection: Connection, run_key: str) -> int:
     over.
     """
     with connection.transaction():
-        # A batch in the middle of a transaction is locked, and so alive: skip it.
-        expired = connection.execute(
-            "select batch_id from audit.batches where state = 'running' and lease_expires_at < now() and run_key <> %s"
-            " for update skip locked",
-            [run_key],
+        _alone(connection, run_key)
+        row = connection.execute(
+            """
+            insert into audit.batches (run_key, lease_expires_at)
+            values (%(key)s, now() + make_interval(secs => %(lease)s))
+            on conflict (run_key) do update set
+                state = 'running', completed_at = null, failed_step = null, error_message = null,
+                lease_expires_at = excluded.lease_expires_at
+            where batches.state <> 'abandoned'
+            returning batch_id
+            """,
+            {"key": run_key, "lease": LEASE_SECONDS},
         ).fetchone()
-        if expired:
-            connection.execute(
-                "update audit.batches set state = 'abandoned', completed_at = now(),"
-                " error_message = 'no sign of life: its lease ran out' where batch_id = %s",
-                expired,
-            )
-    try:
-        with connection.transaction():
-            row = connection.execute(
-                "insert into audit.batches (run_key, lease_expires_at) values (%(key)s, now() + make_interval(secs => %(lease)s))"
-                " on conflict (run_key) do update set state = 'running', completed_at = null, failed_step = null,"
-                " error_message = null, lease_expires_at = excluded.lease_expires_at"
-                " where batches.state <> 'abandoned' returning batch_id",
-                {"key": run_key, "lease": LEASE_SECONDS},
-            ).fetchone()
-    except psycopg.errors.UniqueViolation:
-        other = connection.execute(
-            "select batch_id, started_at, lease_expires_at from audit.batches where state = 'running'"
-        ).fetchone()
-        what = f"batch {other[0]}, begun {other[1]:%Y-%m-%d %H:%M:%S} UTC" if other else "another batch"
-        raise AnotherRunIsUnderWay(
-            f"{what} is under way; two runs never work at once. Wait for it to end: if its process is dead, "
-            f"it is taken over {LEASE_SECONDS} seconds after its last sign of life."
-        ) from None
     if row is None:
         raise BatchEnded(f"the batch of run {run_key} was taken over by a later run. Start a new run.")
     return int(row[0])
+
+
+def _alone(connection: Connection, run_key: str) -> None:
+    """Make sure, until the transaction ends, that no other batch runs; one whose lease ran out is abandoned."""
+    connection.execute("select pg_advisory_xact_lock(hashtext('medilink batches'))")
+    # A batch in the middle of a transaction is locked, and so alive: skip it.
+    connection.execute(
+        """
+        update audit.batches
+        set state = 'abandoned', completed_at = now(), error_message = 'no sign of life: its lease ran out'
+        where batch_id in (
+            select batch_id from audit.batches
+            where state = 'running' and lease_expires_at < now() and run_key <> %s
+            for update skip locked
+        )
+        """,
+        [run_key],
+    )
+    other = connection.execute(
+        "select batch_id, started_at from audit.batches where state = 'running' and run_key <> %s", [run_key]
+    ).fetchone()
+    if other:
+        raise AnotherRunIsUnderWay(
+            f"batch {other[0]}, begun {other[1]:%Y-%m-%d %H:%M:%S} UTC, is under way; two runs never work at once. "
+            f"Wait for it to end: if its process is dead, it is taken over {LEASE_SECONDS} seconds after its last "
+            "sign of life."
+        )
 
 
 def assert_running(connection: Connection, batch_id: int) -> None:
@@ -112,14 +122,25 @@ def end_batch(
 
 @contextmanager
 def step(connect: Callable[[], Connection], batch_id: int, name: str) -> Iterator[None]:
-    """One step of a batch: timed in `audit.batch_steps`, the lease kept fresh meanwhile. Raises `BatchEnded` at once if it has ended."""
+    """One step of a batch: timed in `audit.batch_steps`, the lease kept fresh meanwhile.
+
+    Raises `BatchEnded` at once if the batch has ended.
+    """
     with connect() as connection:
         with connection.transaction():
-            connection.execute(
-                "update audit.batches set state = 'running', completed_at = null, failed_step = null, error_message = null"
-                " where batch_id = %s and state = 'failed'",
-                [batch_id],
-            )
+            failed = connection.execute(
+                "select run_key from audit.batches where batch_id = %s and state = 'failed'", [batch_id]
+            ).fetchone()
+            if failed:  # Somebody repeats a step of a failed run: it goes on, unless another runs.
+                _alone(connection, failed[0])
+                connection.execute(
+                    """
+                    update audit.batches
+                    set state = 'running', completed_at = null, failed_step = null, error_message = null
+                    where batch_id = %s
+                    """,
+                    [batch_id],
+                )
             assert_running(connection, batch_id)
             row = connection.execute(
                 "insert into audit.batch_steps (batch_id, step, attempt) select %(batch)s, %(step)s, 1 + count(*)"
@@ -158,7 +179,10 @@ def _renew(connection: Connection, batch_id: int, ended: threading.Event) -> Non
 
 def _extend(connection: Connection, batch_id: int) -> None:
     connection.execute(
-        "update audit.batches set lease_expires_at = now() + make_interval(secs => %s) where batch_id = %s and state = 'running'",
+        """
+        update audit.batches set lease_expires_at = now() + make_interval(secs => %s)
+        where batch_id = %s and state = 'running'
+        """,
         [LEASE_SECONDS, batch_id],
     )
 
@@ -170,6 +194,19 @@ def files(connection: Connection, batch_id: int, status: FileStatus, feed: str |
             f"select {LEDGER_COLUMNS} from audit.ingest_files where batch_id = %(batch)s and status = %(status)s"
             " and (%(feed)s::text is null or feed = %(feed)s) order by last_modified, input_key, file_id",
             {"batch": batch_id, "status": status, "feed": feed},
+        ).fetchall()
+
+
+def files_done_with(connection: Connection) -> list[LedgerFile]:
+    """The files, of all batches, whose fate is known and whose input object was not let go yet."""
+    with connection.cursor(row_factory=class_row(LedgerFile)) as cursor:
+        return cursor.execute(
+            f"""
+            select {LEDGER_COLUMNS} from audit.ingest_files
+            where input_released_at is null and archive_key is not null
+                and status in ('published', 'duplicate', 'held', 'rejected')
+            order by file_id
+            """
         ).fetchall()
 
 
@@ -185,7 +222,10 @@ def lock_file(connection: Connection, batch_id: int, file_id: int, status: FileS
 def refuse_file(connection: Connection, file_id: int, status: FileStatus, code: str, message: str) -> None:
     """End a file as held or rejected, with the code and a message that says where and what next."""
     connection.execute(
-        "update audit.ingest_files set status = %s, error_code = %s, error_message = %s, records_processed = null where file_id = %s",
+        """
+        update audit.ingest_files set status = %s, error_code = %s, error_message = %s, records_processed = null
+        where file_id = %s
+        """,
         [status, code, message, file_id],
     )
 
@@ -200,8 +240,12 @@ def add_counts(
         f"{column} = etl_audit_log.{column} + excluded.{column}" for column in ("records_processed", *numbers)
     )
     connection.execute(
-        f"insert into audit.etl_audit_log (batch_id, table_name, origin, started_at, completed_at, records_processed, {columns})"
-        f" values (%s, %s, %s, now(), clock_timestamp(), %s, {', '.join(['%s'] * len(numbers))})"
-        f" on conflict (batch_id, table_name, origin) do update set {sums}, completed_at = excluded.completed_at",
+        f"""
+        insert into audit.etl_audit_log (
+            batch_id, table_name, origin, started_at, completed_at, records_processed, {columns}
+        )
+        values (%s, %s, %s, now(), clock_timestamp(), %s, {", ".join(["%s"] * len(numbers))})
+        on conflict (batch_id, table_name, origin) do update set {sums}, completed_at = excluded.completed_at
+        """,
         [batch_id, table, origin, processed, *numbers.values()],
     )

@@ -78,17 +78,24 @@ def errors(contract: Contract) -> str:
 
 
 def row_hash(contract: Contract) -> str:
-    """SQL for the hash of a normalised row. Columns not given do not enter, so a new optional column changes no hash."""
+    """SQL for the hash of a normalised row.
+
+    Columns not given do not enter, so a new optional column changes no hash.
+    """
     values = ", ".join(f"'{column.name}=' || {column.name}" for column in contract.columns)
     return f"md5(concat_ws(E'\\x1f', {values}))::uuid"
 
 
 def delivered_key(contract: Contract) -> str:
-    """SQL for the hash of the columns that say which entity a row is about, as delivered; NULL for events without an id."""
+    """SQL for the hash of the columns that say which entity a row is about, as delivered.
+
+    NULL for events without an id.
+    """
     values = ", ".join(f"'{name}=' || lower({name})" for name in contract.delivered_key)
     key = f"md5(concat_ws(E'\\x1f', {values}))::uuid"
     return f"case when {contract.identifier} is not null then {key} end" if contract.identifier else key
 
 
 def _is_valid(column: Column) -> str:
-    return f"case when {column.name} ~ '{PATTERNS[column.type]}' then pg_input_is_valid({column.name}, '{SQL_TYPES[column.type]}') else false end"
+    readable = f"pg_input_is_valid({column.name}, '{SQL_TYPES[column.type]}')"
+    return f"case when {column.name} ~ '{PATTERNS[column.type]}' then {readable} else false end"

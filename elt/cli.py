@@ -27,7 +27,8 @@ app = typer.Typer(
 db = typer.Typer(help="Make and migrate the database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
-# Exit codes: 0 done and well; 1 the answer is no (a run failed, verify found something); 2 the question could not be asked.
+# Exit codes: 0 done and well; 1 the answer is no (a run failed, verify found something); 2 the question could not be
+# asked.
 NOT_WELL, NOT_ASKED = 1, 2
 
 
@@ -50,8 +51,7 @@ def run(
             typer.echo(f"dropped {key}")
     if dry_run:
         for found in pipeline.list_input():
-            state = found.feed or "no feed claims it"
-            typer.echo(f"{found.key}  {found.size_bytes} bytes  {state}  {'new' if found.is_new else 'known'}")
+            typer.echo(str(found))
         return
     run_key = f"cli-{uuid.uuid4()}"
     feeds = tuple(name for name in FEEDS if name in feed) if feed else FEEDS
@@ -59,7 +59,7 @@ def run(
         pipeline.run(run_key, feeds, patience=wait)
     except Exception as error:
         typer.echo(f"The run failed: {describe(error)}", err=True)
-        raise typer.Exit(NOT_WELL) from None
+        raise typer.Exit(NOT_WELL) from error
     finally:
         with pipeline.connect("loader") as connection:
             found_report = batch_report(connection, run_key)
@@ -90,7 +90,10 @@ def verify_warehouse(
     hash_bytes: Annotated[bool, typer.Option("--hash", help="read and hash every archived object")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
-    """Check that nothing is lost and nothing counts twice. Read-only. Exit code 0 clean, 1 findings, 2 could not be checked."""
+    """Check that nothing is lost and nothing counts twice. Read-only.
+
+    Exit code 0 clean, 1 findings, 2 could not be checked.
+    """
     settings = Settings()
     try:
         with database.connect(settings, "loader") as connection:
@@ -148,8 +151,8 @@ def _print(batch: BatchReport) -> None:
     typer.echo(f"batch {batch.batch_id}: {batch.state}" + (f" ({batch.error_message})" if batch.error_message else ""))
     for file in batch.files:
         counts = (
-            f"{file.records_processed} records: {file.inserted} inserted, {file.updated} updated, {file.unchanged} unchanged, "
-            f"{file.duplicate} duplicate, {file.parked} parked, {file.failed} failed"
+            f"{file.records_processed} records: {file.inserted} inserted, {file.updated} updated, "
+            f"{file.unchanged} unchanged, {file.duplicate} duplicate, {file.parked} parked, {file.failed} failed"
             if file.inserted is not None
             else f"{file.error_code}: {file.error_message}"
             if file.error_code
@@ -160,7 +163,8 @@ def _print(batch: BatchReport) -> None:
         if entity.origin == "replay":
             typer.echo(f"  {entity.table_name}: {entity.records_processed} parked rows resolved")
     typer.echo(
-        f"  {batch.models_built} models built, {batch.tests_passed} tests passed, {batch.tests_warned} warned, {batch.tests_failed} failed"
+        f"  {batch.models_built} models built, "
+        f"{batch.tests_passed} tests passed, {batch.tests_warned} warned, {batch.tests_failed} failed"
     )
 
 

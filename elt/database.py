@@ -71,7 +71,10 @@ def initialise(admin: psycopg.Connection, settings: Settings) -> None:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the schema to the newest migration, as medilink_owner; views of dbt that could stand in the way are dropped first."""
+    """Bring the schema to the newest migration, as medilink_owner.
+
+    Views of dbt that could stand in the way are dropped first.
+    """
     config = Config()
     config.set_main_option("script_location", str(HERE / "migrations"))
 

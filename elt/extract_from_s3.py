@@ -1,4 +1,4 @@
-"""Extract: find what was dropped, and claim it by landing its bytes in the archive before anything else happens to them.
+"""Extract: find what was dropped, and claim it by landing its bytes in the archive before anything else happens.
 
 Senders write the same names every day, so the input key is not a safe place. A claim reads one version of the object,
 hashing it, and copies exactly that version to its final archive key; from then on everything reads those bytes
@@ -41,6 +41,10 @@ class Found:
     feed: str | None
     is_new: bool
 
+    def __str__(self) -> str:
+        state = "new" if self.is_new else "known"
+        return f"{self.key}  {self.size_bytes} bytes  {self.feed or 'no feed claims it'}  {state}"
+
 
 class ArchiveCopyDiffers(Exception):
     """The archive copy is not what was read from the input; the input object stays, and the next try claims it anew."""
@@ -77,8 +81,10 @@ def extract(
     with connection.transaction():
         audit.assert_running(connection, batch_id)
         connection.execute(
-            "update audit.ingest_files set batch_id = %s where status in ('discovered', 'claimed', 'staged') and feed = any(%s)"
-            " and batch_id <> %s",
+            """
+            update audit.ingest_files set batch_id = %s
+            where status in ('discovered', 'claimed', 'staged') and feed = any(%s) and batch_id <> %s
+            """,
             [batch_id, list(feeds), batch_id],
         )
     _discover(s3, connection, settings, batch_id, feeds)
@@ -104,17 +110,26 @@ def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id
         with connection.transaction(), connection.cursor() as cursor:
             audit.assert_running(connection, batch_id)
             cursor.executemany(
-                "insert into audit.ingest_files"
-                " (input_key, etag, size_bytes, last_modified, batch_id, feed, status, error_code, error_message)"
-                " select %(key)s, %(etag)s, %(size)s, %(modified)s, %(batch)s, %(feed)s, %(status)s, %(code)s, %(message)s"
-                " where not exists (select from audit.ingest_files"
-                " where input_key = %(key)s and etag = %(etag)s and last_modified = %(modified)s)",
+                """
+                insert into audit.ingest_files (
+                    input_key, etag, size_bytes, last_modified, batch_id, feed, status, error_code, error_message
+                )
+                select
+                    %(key)s, %(etag)s, %(size)s, %(modified)s, %(batch)s, %(feed)s, %(status)s, %(code)s, %(message)s
+                where not exists (
+                    select from audit.ingest_files
+                    where input_key = %(key)s and etag = %(etag)s and last_modified = %(modified)s
+                )
+                """,
                 rows,
             )
 
 
 def _claim(s3: S3Client, connection: Connection, settings: Settings, file: LedgerFile) -> bool:
-    """Land one file's bytes and enter it as claimed (or as a duplicate of bytes promoted before); False if the object has changed."""
+    """Land one file's bytes and enter it as claimed (or as a duplicate of bytes promoted before).
+
+    False if the object has changed.
+    """
     try:
         version_id, sha256, md5 = _read(s3, settings, file)
     except ClientError as error:
@@ -129,16 +144,22 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
             )
         return False
     original = connection.execute(
-        "select file_id, archive_key from audit.ingest_files"
-        " where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived') order by file_id limit 1",
+        """
+        select file_id, archive_key from audit.ingest_files
+        where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')
+        order by file_id limit 1
+        """,
         [sha256, file.feed],
     ).fetchone()
     archive_key = original[1] if original else _land(s3, settings, file, version_id, sha256, md5)
     with connection.transaction():
         audit.assert_running(connection, file.batch_id)
         connection.execute(
-            "update audit.ingest_files set status = %s, version_id = %s, sha256 = %s, archive_key = %s, duplicate_of = %s,"
-            " claimed_at = now() where file_id = %s and status = 'discovered'",
+            """
+            update audit.ingest_files
+            set status = %s, version_id = %s, sha256 = %s, archive_key = %s, duplicate_of = %s, claimed_at = now()
+            where file_id = %s and status = 'discovered'
+            """,
             [
                 FileStatus.DUPLICATE if original else FileStatus.CLAIMED,
                 version_id,
@@ -193,9 +214,11 @@ def _land(s3: S3Client, settings: Settings, file: LedgerFile, version_id: str | 
         CopySourceIfMatch=f'"{file.etag}"',
     )
     etag = answer["CopyObjectResult"]["ETag"].strip('"')
-    # An ETag that was the MD5 of the original must be that of the copy; of encrypted or multipart objects it tells nothing.
+    # An ETag that was the MD5 of the original must be that of the copy; of encrypted or multipart objects it tells
+    # nothing.
     if file.etag == md5 != etag:
         raise ArchiveCopyDiffers(
-            f"{file.input_key}: the archive copy {archive_key} is not what was read. It is claimed anew on the next try."
+            f"{file.input_key}: the archive copy {archive_key} is not what was read."
+            " It is claimed anew on the next try."
         )
     return archive_key

@@ -31,7 +31,10 @@ class TooManyRejects(Exception):
 
 
 def promote(connection: Connection, batch_id: int) -> None:
-    """Promote everything staged in this batch, feed by feed: first the parked rows that can be resolved now, then the new files."""
+    """Promote everything staged in this batch, feed by feed.
+
+    First come the parked rows that can be resolved now, then the new files.
+    """
     for feed in FEEDS:
         _replay(connection, batch_id, contract(feed))
         for file in audit.files(connection, batch_id, FileStatus.STAGED, feed):
@@ -52,12 +55,7 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
             processed = connection.execute(
                 "select records_processed from audit.ingest_files where file_id = %s", [file.file_id]
             ).fetchone()[0]  # type: ignore[index]
-            failed = counts.get(Disposition.FAILED, 0)
-            if failed > feed.reject_limit_rows and failed > feed.reject_limit_rate * processed:
-                raise TooManyRejects(
-                    f"{failed} of {processed} rows break the contract, more than its limit of {feed.reject_limit_rate:.0%} and "
-                    f"{feed.reject_limit_rows} rows. Nothing of the file was promoted; correct it and drop it again."
-                )
+            _assert_within_limit(feed, counts.get(Disposition.FAILED, 0), processed)
             _enter(connection, feed, file.batch_id)
             _quarantine(connection, feed, file.batch_id)
             audit.add_counts(connection, file.batch_id, feed.feed, "drop", processed, counts)
@@ -73,11 +71,22 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
             connection.execute(f"delete from staging.{feed.feed} where _file_id = %s", [file.file_id])
 
 
+def _assert_within_limit(feed: Contract, failed: int, processed: int) -> None:
+    if failed > feed.reject_limit_rows and failed > feed.reject_limit_rate * processed:
+        raise TooManyRejects(
+            f"{failed} of {processed} rows break the contract, more than its limit of {feed.reject_limit_rate:.0%} and "
+            f"{feed.reject_limit_rows} rows. Nothing of the file was promoted; correct it and drop it again."
+        )
+
+
 def _is_duplicate(connection: Connection, file: LedgerFile) -> bool:
     """Whether the same bytes were promoted meanwhile under another name of this batch; then the file ends here."""
     original = connection.execute(
-        "select file_id from audit.ingest_files where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')"
-        " order by file_id limit 1",
+        """
+        select file_id from audit.ingest_files
+        where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')
+        order by file_id limit 1
+        """,
         [file.sha256, file.feed],
     ).fetchone()
     if original:
@@ -90,38 +99,52 @@ def _is_duplicate(connection: Connection, file: LedgerFile) -> bool:
 
 
 def _replay(connection: Connection, batch_id: int, feed: Contract) -> None:
-    """Try the feed's parked rows again; those whose reference is found now are promoted, file by file in the order of delivery."""
-    parked = (
-        f"select (jsonb_populate_record(null::staging.{feed.feed}, delivered)).*, quarantine_id, file_id as _file, row_number as _row"
-        f" from quarantine.entries where feed = '{feed.feed}' and disposition = 'parked' and closed_at is null"
-    )
+    """Try the feed's parked rows again.
+
+    Those whose reference is found now are promoted, file by file in the order of delivery.
+    """
+    parked = f"""
+        select
+            (jsonb_populate_record(null::staging.{feed.feed}, delivered)).*,
+            quarantine_id, file_id as _file, row_number as _row
+        from quarantine.entries
+        where feed = '{feed.feed}' and disposition = 'parked' and closed_at is null
+    """
     columns = ", ".join(column.name for column in feed.columns)
-    source = (
-        f"select {columns}, _file as _file_id, _row as _row_number, null::text as _reject_code, null::text as _reject_text,"
-        f" null::jsonb as _extra, quarantine_id from ({parked}) as parked"
-    )
+    source = f"""
+        select
+            {columns}, _file as _file_id, _row as _row_number,
+            null::text as _reject_code, null::text as _reject_text, null::jsonb as _extra, quarantine_id
+        from ({parked}) as parked
+    """
     with connection.transaction():
         audit.assert_running(connection, batch_id)
         if not connection.execute(f"select 1 from ({parked}) as parked limit 1").fetchone():
             return
         _resolve(connection, feed, source)
         connection.execute(
-            "create temp table replayable on commit preserve rows as"
-            " select file_id, row_number, quarantine_id from sound where known_id is not null"
-            " union all select sound.file_id, sound.row_number, sound.quarantine_id from resolved"
-            " inner join sound using (file_id, row_number) where resolved.code is null"
+            """
+            create temp table replayable on commit preserve rows as
+            select file_id, row_number, quarantine_id from sound where known_id is not null
+            union all
+            select sound.file_id, sound.row_number, sound.quarantine_id
+            from resolved
+            inner join sound using (file_id, row_number)
+            where resolved.code is null
+            """
         )
     try:
         with connection.cursor(row_factory=scalar_row) as cursor:
             file_ids = cursor.execute("select distinct file_id from replayable order by file_id").fetchall()
         for file_id in file_ids:
+            of_file = f"""
+                select source.* from ({source}) as source
+                inner join replayable using (quarantine_id)
+                where source._file_id = {file_id}
+            """
             with connection.transaction():
                 audit.assert_running(connection, batch_id)
-                _decide(
-                    connection,
-                    feed,
-                    f"select source.* from ({source}) as source inner join replayable using (quarantine_id) where source._file_id = {file_id}",
-                )
+                _decide(connection, feed, of_file)
                 _settle(connection, feed, batch_id)
     finally:
         if not connection.broken:
@@ -133,22 +156,31 @@ def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
     processed = connection.execute("select count(*) from incoming").fetchone()[0]  # type: ignore[index]
     _enter(connection, feed, batch_id)
     connection.execute(
-        "update quarantine.entries as entry set closed_at = now(), closed_batch_id = %s, closed_reason = 'resolved'"
-        " from outcome where entry.quarantine_id = outcome.quarantine_id and outcome.disposition not in ('parked', 'failed')",
+        """
+        update quarantine.entries as entry
+        set closed_at = now(), closed_batch_id = %s, closed_reason = 'resolved'
+        from outcome
+        where entry.quarantine_id = outcome.quarantine_id and outcome.disposition not in ('parked', 'failed')
+        """,
         [batch_id],
     )
     connection.execute(
-        "update quarantine.entries as entry set disposition = outcome.disposition, error_code = outcome.code,"
-        " error_column = outcome.code_column, errors = outcome.errors"
-        " from outcome where entry.quarantine_id = outcome.quarantine_id and outcome.disposition = 'failed'"
+        """
+        update quarantine.entries as entry
+        set disposition = outcome.disposition, error_code = outcome.code, error_column = outcome.code_column,
+            errors = outcome.errors
+        from outcome
+        where entry.quarantine_id = outcome.quarantine_id and outcome.disposition = 'failed'
+        """
     )
     audit.add_counts(connection, batch_id, feed.feed, "replay", processed, _counts(connection))
 
 
 def _resolve(connection: Connection, feed: Contract, source: str) -> None:
-    """Make the temporary tables `incoming` (all rows, checked), `sound` (first of its kind, without errors) and `resolved`.
+    """Make the temporary tables `incoming`, `sound` and `resolved`.
 
-    A sound row that stands in production as it was last delivered is known by its hash and needs no resolving.
+    `incoming` holds all rows, checked; `sound` the first of each kind, without errors. A sound row that stands in
+    production as it was last delivered is known by its hash and needs no resolving.
     """
     connection.execute(f"drop table if exists {', '.join(TEMPORARY)}")
     columns = ", ".join(column.name for column in feed.columns)
@@ -160,14 +192,16 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> None:
         with source as ({source}),
         normalised as (
             select
-                _file_id as file_id, _row_number as row_number, quarantine_id, _reject_code, _reject_text, {as_normalised},
+                _file_id as file_id, _row_number as row_number, quarantine_id,
+                _reject_code, _reject_text, {as_normalised},
                 case when _reject_code is null
                     then jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(_extra, '{{}}')
                 end as delivered
             from source
         ),
         spelled as (
-            select file_id, row_number, quarantine_id, _reject_code, _reject_text, delivered, {as_canonical} from normalised
+            select file_id, row_number, quarantine_id, _reject_code, _reject_text, delivered, {as_canonical}
+            from normalised
         )
         select
             *,
@@ -191,9 +225,10 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> None:
         left join public.{feed.feed} as known on known._delivered_hash = first_of_its_kind.row_hash
         order by first_of_its_kind.row_hash, known.id
     """)
-    connection.execute(
-        f"create temp table unresolved on commit drop as select file_id, row_number, {columns} from sound where known_id is null"
-    )
+    connection.execute(f"""
+        create temp table unresolved on commit drop as
+        select file_id, row_number, {columns} from sound where known_id is null
+    """)
     connection.execute("analyze sound, unresolved")
     connection.execute(f"create temp table resolved on commit drop as {_promotion(feed)}")
 
@@ -285,29 +320,38 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
 
 
 def _resolve_contested(connection: Connection, feed: Contract) -> None:
-    """Known rows whose key another row of the file claims with other values take part in the decision: the first one is taken."""
+    """Known rows whose key another row of the file claims with other values take part in the decision.
+
+    The first one is taken.
+    """
     connection.execute("truncate unresolved")
     columns = ", ".join(column.name for column in feed.columns)
     contested = connection.execute(
-        f"insert into unresolved select file_id, row_number, {columns} from sound"
-        " where known_id is not null and known_key in (select key from resolved where code is null)"
+        f"""
+        insert into unresolved
+        select file_id, row_number, {columns} from sound
+        where known_id is not null and known_key in (select key from resolved where code is null)
+        """
     ).rowcount
     if contested:
         connection.execute(f"insert into resolved {_promotion(feed)}")
         # What a known row refers to was settled when it was entered; it never moves afterwards.
         references = [column for column in ("facility_id", "patient_id") if column in _production_columns(connection)]
         kept = "".join(f", {column} = known.{column}" for column in references)
-        connection.execute(
-            f"update resolved set key = sound.known_key, code = null{kept} from sound"
-            f" inner join public.{feed.feed} as known on known.id = sound.known_id"
-            " where (sound.file_id, sound.row_number) = (resolved.file_id, resolved.row_number)"
-        )
+        connection.execute(f"""
+            update resolved
+            set key = sound.known_key, code = null{kept}
+            from sound
+            inner join public.{feed.feed} as known on known.id = sound.known_id
+            where (sound.file_id, sound.row_number) = (resolved.file_id, resolved.row_number)
+        """)
 
 
 def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
     """Insert what is new, in the order of the file; change what differs; count repeated events."""
     production = _production_columns(connection)
     columns = ", ".join(production)
+    values = ", ".join(f"resolved.{column}" for column in production)
     connection.execute(
         f"""
         insert into public.{feed.feed} (
@@ -315,7 +359,7 @@ def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
             _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
         )
         select
-            {", ".join(f"resolved.{column}" for column in production)}{", resolved.key" if feed.identifier else ""}, outcome.row_hash,
+            {values}{", resolved.key" if feed.identifier else ""}, outcome.row_hash,
             outcome.file_id, outcome.row_number, %(batch)s, outcome.file_id, outcome.row_number, %(batch)s
         from outcome
         inner join resolved using (file_id, row_number)
@@ -355,7 +399,10 @@ def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
 
 
 def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
-    """Enter failed and parked rows, one open entry for each distinct row, and close the entries that sound rows of this file correct."""
+    """Enter failed and parked rows, one open entry for each distinct row.
+
+    The entries that sound rows of this file correct are closed.
+    """
     connection.execute(
         """
         insert into quarantine.entries (
@@ -375,20 +422,28 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
         {"feed": feed.feed, "batch": batch_id},
     )
     connection.execute(
-        "insert into quarantine.sightings (file_id, row_number, quarantine_id, disposition)"
-        " select outcome.file_id, outcome.row_number, entry.quarantine_id, outcome.disposition from outcome"
-        " inner join quarantine.entries as entry"
-        " on entry.feed = %s and entry.row_hash = outcome.row_hash and entry.closed_at is null"
-        " where outcome.disposition in ('parked', 'failed')",
+        """
+        insert into quarantine.sightings (file_id, row_number, quarantine_id, disposition)
+        select outcome.file_id, outcome.row_number, entry.quarantine_id, outcome.disposition
+        from outcome
+        inner join quarantine.entries as entry
+            on entry.feed = %s and entry.row_hash = outcome.row_hash and entry.closed_at is null
+        where outcome.disposition in ('parked', 'failed')
+        """,
         [feed.feed],
     )
     connection.execute(
-        "update quarantine.entries as entry set closed_at = now(), closed_batch_id = %(batch)s, closed_reason = 'corrected'"
-        " from outcome where entry.feed = %(feed)s and entry.closed_at is null and entry.delivered_key = outcome.delivered_key"
-        " and outcome.disposition in ('inserted', 'updated', 'unchanged') and not exists ("
-        "   select from quarantine.sightings where sightings.quarantine_id = entry.quarantine_id"
-        "   and sightings.file_id = outcome.file_id"
-        ")",
+        """
+        update quarantine.entries as entry
+        set closed_at = now(), closed_batch_id = %(batch)s, closed_reason = 'corrected'
+        from outcome
+        where entry.feed = %(feed)s and entry.closed_at is null and entry.delivered_key = outcome.delivered_key
+            and outcome.disposition in ('inserted', 'updated', 'unchanged')
+            and not exists (
+                select from quarantine.sightings
+                where sightings.quarantine_id = entry.quarantine_id and sightings.file_id = outcome.file_id
+            )
+        """,
         {"feed": feed.feed, "batch": batch_id},
     )
 

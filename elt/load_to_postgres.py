@@ -53,11 +53,15 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
             warning = _copy(connection, scan, feed)
             if digest.hexdigest() != file.sha256:
                 raise ArchivedBytesDiffer(
-                    f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}. Nothing was staged."
-                    " The transfer is tried again; if it fails again, restore the object from its earlier version."
+                    f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}."
+                    " Nothing was staged. The transfer is tried again; if it fails again, restore the object from its"
+                    " earlier version."
                 )
             connection.execute(
-                "update audit.ingest_files set status = %s, records_processed = %s, warning = %s, staged_at = now() where file_id = %s",
+                """
+                update audit.ingest_files set status = %s, records_processed = %s, warning = %s, staged_at = now()
+                where file_id = %s
+                """,
                 [FileStatus.STAGED, scan.records, warning, file.file_id],
             )
     except FileRefused as refusal:
@@ -91,10 +95,11 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
     if extra:
         connection.execute("drop table if exists arriving")
         connection.execute(
-            sql.SQL(
-                "create temp table arriving (_row_number bigint, _batch_id bigint, _file_id bigint, _reject_code text,"
-                " _reject_text text, {}) on commit drop"
-            ).format(sql.SQL(", ").join(sql.SQL("{} text").format(field) for field in fields))
+            sql.SQL("""
+                create temp table arriving (
+                    _row_number bigint, _batch_id bigint, _file_id bigint, _reject_code text, _reject_text text, {}
+                ) on commit drop
+            """).format(sql.SQL(", ").join(sql.SQL("{} text").format(field) for field in fields))
         )
     statement = sql.SQL("copy {} ({}, {}) from stdin (format csv)").format(target, labels, sql.SQL(", ").join(fields))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -108,10 +113,11 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
             if column is None
         )
         connection.execute(
-            sql.SQL(
-                "insert into {staging} ({labels}, {known}, _extra)"
-                " select {labels}, {known}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}') from arriving"
-            ).format(staging=staging, labels=labels, known=known, pairs=pairs)
+            sql.SQL("""
+                insert into {staging} ({labels}, {known}, _extra)
+                select {labels}, {known}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}')
+                from arriving
+            """).format(staging=staging, labels=labels, known=known, pairs=pairs)
         )
     warnings = []
     if extra:
@@ -127,12 +133,13 @@ def map_header(header: list[str], feed: Contract) -> list[str | None]:
     Raises `FileRefused` (no_header, duplicate_column, missing_column); its message names contract columns only, because
     a first line that is no header may hold patient data.
     """
-    columns = [column.name if (column := feed.column_of(cell)) else None for cell in header]
+    columns = [named.name if (named := feed.column_of(cell)) else None for cell in header]
     known = [column for column in columns if column]
     if not known:
         raise FileRefused(
             FileCode.NO_HEADER,
-            f"line 1 names no column of the feed {feed.feed}, separated by commas. Put a header on top: {','.join(feed.required)},…",
+            f"line 1 names no column of the feed {feed.feed}, separated by commas."
+            f" Put a header on top: {','.join(feed.required)},…",
         )
     for column in known:
         if known.count(column) > 1:
@@ -146,8 +153,8 @@ def map_header(header: list[str], feed: Contract) -> list[str | None]:
             else ""
             for column in missing
         ]
-        named = ", ".join(column + hint for column, hint in zip(missing, hints, strict=True))
+        lacking = ", ".join(column + hint for column, hint in zip(missing, hints, strict=True))
         raise FileRefused(
-            FileCode.MISSING_COLUMN, f"line 1 lacks the required column {named}. Add it, and drop the file again."
+            FileCode.MISSING_COLUMN, f"line 1 lacks the required column {lacking}. Add it, and drop the file again."
         )
     return columns

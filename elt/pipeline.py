@@ -1,4 +1,7 @@
-"""The night, step by step. Airflow runs these steps as tasks, `medilink run` one after another; neither knows more than their names."""
+"""The night, step by step.
+
+Airflow runs these steps as tasks, `medilink run` one after another; neither knows more than their names.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The steps of a run over one warehouse and one bucket. `connect` opens a connection that acts as the role it is given."""
+    """The steps of a run over one warehouse and one bucket.
+
+    `connect` opens a connection that acts as the role it is given.
+    """
 
     settings: Settings
     s3: S3Client
@@ -94,13 +100,16 @@ class Pipeline:
             audit.end_batch(connection, batch_id, failed_step=failed_step, message=message)
 
     def run(self, run_key: str, feeds: tuple[str, ...] = FEEDS, patience: float = 0) -> int:
-        """All steps of the night, one after another; returns the batch id. A step that fails closes the batch and raises."""
+        """All steps of the night, one after another; returns the batch id.
+
+        A step that fails closes the batch and raises.
+        """
         batch_id = self.begin(run_key, patience)
         steps: list[tuple[str, Callable[[], object]]] = [
             ("extract", lambda: self.extract(batch_id, feeds)),
-            *((f"load_{feed}", lambda feed=feed: self.load(batch_id, feed)) for feed in feeds),  # type: ignore[misc]
+            *((f"load_{feed}", lambda feed=feed: self.load(batch_id, feed)) for feed in feeds),
             ("generate_ids_and_transform", lambda: self.promote(batch_id)),
-            *((f"dbt_{layer}", lambda layer=layer: self.build(batch_id, layer)) for layer in LAYERS),  # type: ignore[misc]
+            *((f"dbt_{layer}", lambda layer=layer: self.build(batch_id, layer)) for layer in LAYERS),
             ("publish", lambda: self.publish(batch_id)),
             ("archive_files", lambda: self.archive(batch_id)),
         ]
@@ -126,8 +135,12 @@ class DatabaseRefused(Exception):
 
 
 def describe(error: BaseException) -> str:
-    """An error in words that may be logged and stored: our own say what, where and what next; a database's may quote patient data."""
+    """An error in words that may be logged and stored.
+
+    Our own say what, where and what next; a database's may quote patient data.
+    """
     if isinstance(error, psycopg.Error):
-        place = [error.diag.schema_name, error.diag.table_name, error.diag.column_name, error.diag.constraint_name]
-        return f"{type(error).__name__} (SQLSTATE {error.sqlstate}) at {'.'.join(part for part in place if part) or 'the server'}"
+        parts = [error.diag.schema_name, error.diag.table_name, error.diag.column_name, error.diag.constraint_name]
+        place = ".".join(part for part in parts if part) or "the server"
+        return f"{type(error).__name__} (SQLSTATE {error.sqlstate}) at {place}"
     return str(error) or type(error).__name__

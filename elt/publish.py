@@ -1,4 +1,7 @@
-"""Publish: put everything dbt built and tested before the readers, in one transaction, behind the gate (warehouse.md)."""
+"""Publish: put everything dbt built and tested before the readers, in one transaction, behind the gate.
+
+See warehouse.md.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,8 @@ def _swap(connection: Connection, batch_id: int) -> None:
         connection.execute("set local lock_timeout = '5s'")
         connection.execute("lock table audit.publish_gate in access exclusive mode")
         for schema in SCHEMAS:
-            # A DROP inside the swap would deadlock with readers outside the gate: the schema is renamed here and dropped later.
+            # A DROP inside the swap would deadlock with readers outside the gate: the schema is renamed here, and
+            # dropped later.
             if connection.execute("select 1 from pg_namespace where nspname = %s", [f"{schema}_previous"]).fetchone():
                 connection.execute(f"alter schema {schema}_previous rename to {schema}_drop_{batch_id}")
             connection.execute(f"alter schema {schema} rename to {schema}_previous")
@@ -76,14 +80,15 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
         for node_id, node in manifest["nodes"].items()
         if node["resource_type"] in {"model", "test", "seed", "snapshot"}
     }
-    results = dict(
+    results: dict[str, str] = dict(
         connection.execute("select node_id, status from audit.dbt_results where batch_id = %s", [batch_id]).fetchall()
     )
     missing = sorted(wanted - results.keys())
     failed = sorted(node_id for node_id, status in results.items() if status not in GOOD)
     if missing or failed:
         raise NotPublishable(
-            f"batch {batch_id}: {len(failed)} nodes failed ({', '.join(failed[:5])}), {len(missing)} did not run ({', '.join(missing[:5])}). "
+            f"batch {batch_id}: {len(failed)} nodes failed ({', '.join(failed[:5])}), "
+            f"{len(missing)} did not run ({', '.join(missing[:5])}). "
             "What was live stays live. Mend the model or the data, and run again."
         )
 
@@ -91,16 +96,20 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
 def _assert_grants(connection: Connection) -> None:
     """The API can read every published mart, and nothing is open to everyone."""
     wrong = connection.execute(
-        "select nspname || '.' || relname from pg_class inner join pg_namespace on pg_namespace.oid = relnamespace"
-        " where nspname = 'analytics' and relkind in ('r', 'v', 'm') and ("
-        "   not has_table_privilege('api_read', pg_class.oid, 'select')"
-        "   or exists (select from aclexplode(relacl) where grantee = 0)"
-        " )"
+        """
+        select nspname || '.' || relname from pg_class
+        inner join pg_namespace on pg_namespace.oid = relnamespace
+        where nspname = 'analytics' and relkind in ('r', 'v', 'm') and (
+            not has_table_privilege('api_read', pg_class.oid, 'select')
+            or exists (select from aclexplode(relacl) where grantee = 0)
+        )
+        """
     ).fetchall()
     if wrong:
         names = ", ".join(row[0] for row in wrong)
         raise NotPublishable(
-            f"{names}: not granted as declared (select to api_read, nothing to public). Check `grants` in dbt_project.yml."
+            f"{names}: not granted as declared (select to api_read, nothing to public)."
+            " Check `grants` in dbt_project.yml."
         )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import Connection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 
 @dataclass(frozen=True)
@@ -78,39 +78,58 @@ COUNTS = ", ".join(
 
 def batch_report(connection: Connection, run_key: str | None = None) -> BatchReport | None:
     """The batch of that run, or the newest; None when there is none."""
-    batch = connection.execute(
-        "select batch_id, run_key, state, error_message, started_at, completed_at from audit.batches"
-        " where %(key)s::text is null or run_key = %(key)s order by batch_id desc limit 1",
-        {"key": run_key},
-    ).fetchone()
-    if batch is None:
-        return None
-    arguments = {"batch": batch[0]}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        batch = cursor.execute(
+            """
+            select batch_id, run_key, state, error_message, started_at, completed_at from audit.batches
+            where %(key)s::text is null or run_key = %(key)s
+            order by batch_id desc limit 1
+            """,
+            {"key": run_key},
+        ).fetchone()
+        if batch is None:
+            return None
+        arguments = {"batch": batch["batch_id"]}
+        nodes = cursor.execute(
+            """
+            select
+                count(*) filter (where resource_type = 'model' and status = 'success') as models_built,
+                count(*) filter (where resource_type <> 'model' and status = 'pass') as tests_passed,
+                count(*) filter (where resource_type <> 'model' and status = 'warn') as tests_warned,
+                count(*) filter (where resource_type <> 'model' and status in ('fail', 'error')) as tests_failed
+            from audit.dbt_results where batch_id = %(batch)s
+            """,
+            arguments,
+        ).fetchall()[0]
     with connection.cursor(row_factory=class_row(FileReport)) as cursor:
         files = cursor.execute(
-            f"select input_key, feed, status, error_code, error_message, warning, records_processed, {COUNTS}"
-            " from audit.ingest_files where batch_id = %(batch)s order by file_id",
+            f"""
+            select input_key, feed, status, error_code, error_message, warning, records_processed, {COUNTS}
+            from audit.ingest_files where batch_id = %(batch)s order by file_id
+            """,
             arguments,
         ).fetchall()
     with connection.cursor(row_factory=class_row(EntityReport)) as cursor:
         entities = cursor.execute(
-            f"select table_name, origin, records_processed, {COUNTS} from audit.etl_audit_log"
-            " where batch_id = %(batch)s order by started_at, origin desc",
+            f"""
+            select table_name, origin, records_processed, {COUNTS}
+            from audit.etl_audit_log where batch_id = %(batch)s order by started_at, origin desc
+            """,
             arguments,
         ).fetchall()
     with connection.cursor(row_factory=class_row(StepReport)) as cursor:
         steps = cursor.execute(
-            "select step, state, extract(epoch from coalesce(completed_at, clock_timestamp()) - started_at)::float as seconds"
-            " from (select distinct on (step) * from audit.batch_steps where batch_id = %(batch)s order by step, attempt desc) as latest"
-            " order by started_at",
+            """
+            select
+                step, state,
+                extract(epoch from coalesce(completed_at, clock_timestamp()) - started_at)::float as seconds
+            from (
+                select distinct on (step) * from audit.batch_steps
+                where batch_id = %(batch)s
+                order by step, attempt desc
+            ) as latest
+            order by started_at
+            """,
             arguments,
         ).fetchall()
-    nodes = connection.execute(
-        "select count(*) filter (where resource_type = 'model' and status = 'success'),"
-        " count(*) filter (where resource_type <> 'model' and status = 'pass'),"
-        " count(*) filter (where resource_type <> 'model' and status = 'warn'),"
-        " count(*) filter (where resource_type <> 'model' and status in ('fail', 'error'))"
-        " from audit.dbt_results where batch_id = %(batch)s",
-        arguments,
-    ).fetchone() or (0, 0, 0, 0)
-    return BatchReport(*batch, files, entities, *nodes, steps)
+    return BatchReport(**batch, files=files, entities=entities, **nodes, steps=steps)

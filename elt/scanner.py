@@ -86,7 +86,10 @@ class Scan:
             yield b"".join(self._odd_records(_line_count(chunk), width, good, shared))
 
     def _odd_records(self, lines: int, width: int, good: bytes, shared: bytes) -> Iterator[bytes]:
-        """The records that start within the next `lines` lines, one by one: quotes, rejects and odd line ends among them."""
+        """The records that start within the next `lines` lines, one by one.
+
+        Quotes, rejects and odd line ends are among them.
+        """
         strict = _strict_record(width)
         end = self._lines.number + lines
         while self._lines.number < end and (line := self._lines.next_line()) is not None:
@@ -121,7 +124,8 @@ class Scan:
         if not complete:
             raise FileRefused(
                 FileCode.UNCLOSED_QUOTE,
-                f"line {number}: a quote opens here and is never closed. Close it, or double it if it is meant as text.",
+                f"line {number}: a quote opens here and is never closed."
+                " Close it, or double it if it is meant as text.",
             )
         record = b"".join(raw)
         if b"\0" in record:
@@ -170,14 +174,18 @@ class _Lines:
         return bool(block)
 
     def next_line(self) -> bytes | None:
-        """The next line with its end (LF, CRLF, or CR alone, as for Python's csv module); None at the end of the stream."""
+        """The next line with its end; None at the end of the stream.
+
+        The end is LF, CRLF, or CR alone, as for Python's csv module.
+        """
         searched = self._position
         while (cut := _line_end(self._held, searched)) < 0:
             searched = max(self._position, len(self._held) - 1) - self._position
             if searched > MAX_LINE_BYTES:
                 raise FileRefused(
                     FileCode.NO_HEADER if self.number == 0 else FileCode.UNCLOSED_QUOTE,
-                    f"line {self.number + 1} is longer than {MAX_LINE_BYTES} bytes: this is no CSV file. Export it again.",
+                    f"line {self.number + 1} is longer than {MAX_LINE_BYTES} bytes: this is no CSV file."
+                    " Export it again.",
                 )
             if not self._fill():
                 return None
@@ -216,7 +224,10 @@ def _line_count(chunk: bytes) -> int:
 
 
 def _strict_record(width: int) -> re.Pattern[bytes]:
-    """A record on one line that PostgreSQL and Python's csv module read alike: each field bare, or quoted from end to end."""
+    """A record on one line that PostgreSQL and Python's csv module read alike.
+
+    Each field is bare, or quoted from end to end.
+    """
     cell = rb'(?:[^",\r]*+|"(?:[^"\r]|"")*+")'
     return re.compile(cell + rb"(?:," + cell + rb"){%d}" % (width - 1))
 

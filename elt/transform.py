@@ -1,4 +1,7 @@
-"""Transform: let dbt build and test the marts, layer by layer, in schemas no reader sees; results go to `audit.dbt_results`."""
+"""Transform: let dbt build and test the marts, layer by layer, in schemas no reader sees.
+
+Results go to `audit.dbt_results`.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,10 @@ class TransformFailed(Exception):
 
 
 def build(connection: Connection, settings: Settings, batch_id: int, layer: str) -> None:
-    """Build and test one layer for this batch. The first layer makes the schemas anew: leftovers of a killed run never take part.
+    """Build and test one layer for this batch.
 
-    `connection` acts as loader. Raises `TransformFailed` naming each failed node; rows of data never appear in it.
+    The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
+    Raises `TransformFailed` naming each failed node; rows of data never appear in it.
     """
     _end_leftover_sessions(connection)
     with connection.transaction():
@@ -96,7 +100,7 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         "--target-path",
         str(target),
     ]
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603 - no shell; the executable is an operator's setting, every argument our own
         [*command, "--no-use-colors", "--log-level-file", "none", "--log-path", str(target)],
         env=environment,
         capture_output=True,
@@ -107,7 +111,10 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
 
 
 def _end_leftover_sessions(connection: Connection) -> None:
-    """Layers run one after another, so any dbt session still open belongs to a dead run and must not write into the new build."""
+    """End every dbt session still open.
+
+    Layers run one after another, so it belongs to a dead run and must not write into the new build.
+    """
     connection.execute("set role none")
     connection.execute(
         "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
@@ -135,11 +142,17 @@ def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[
     with connection.transaction(), connection.cursor() as cursor:
         audit.assert_running(connection, batch_id)
         cursor.executemany(
-            "insert into audit.dbt_results"
-            " (batch_id, node_id, resource_type, layer, status, seconds, rows_affected, failures, message)"
-            " values (%(batch)s, %(node)s, %(type)s, %(layer)s, %(status)s, %(seconds)s, %(rows)s, %(failures)s, %(message)s)"
-            " on conflict (batch_id, node_id) do update set status = excluded.status, seconds = excluded.seconds,"
-            " rows_affected = excluded.rows_affected, failures = excluded.failures, message = excluded.message, completed_at = now()",
+            """
+            insert into audit.dbt_results (
+                batch_id, node_id, resource_type, layer, status, seconds, rows_affected, failures, message
+            )
+            values (
+                %(batch)s, %(node)s, %(type)s, %(layer)s, %(status)s, %(seconds)s, %(rows)s, %(failures)s, %(message)s
+            )
+            on conflict (batch_id, node_id) do update set
+                status = excluded.status, seconds = excluded.seconds, rows_affected = excluded.rows_affected,
+                failures = excluded.failures, message = excluded.message, completed_at = now()
+            """,
             rows,
         )
 

@@ -1,7 +1,8 @@
-"""Verify: ask a warehouse whether it keeps its promises. Read-only, beside a live system; the oracle of every integration test.
+"""Verify: ask a warehouse whether it keeps its promises.
 
-The database enforces that a file's counts add up. This recomputes the counts themselves from what really stands in
-`public`, in quarantine and in the audit log, and holds the ledger against the bucket.
+Read-only, beside a live system; the oracle of every integration test. The database enforces that a file's counts add
+up. This recomputes the counts themselves from what really stands in `public`, in quarantine and in the audit log, and
+holds the ledger against the bucket.
 """
 
 from __future__ import annotations
@@ -33,18 +34,25 @@ class Finding:
 
 PROMOTED = "('promoted', 'published', 'archived')"
 
-# Where the rows of a file stand now. A row that was parked and entered later is counted by its sighting, as its file counted it.
+# Where the rows of a file stand now. A row that was parked and entered later is counted by its sighting, as its file
+# counted it.
 STANDING = " union all ".join(
     f"select _first_file_id as file_id, _first_row as row_number, _first_batch_id as batch_id, '{feed}' as feed"
     f" from public.{feed} where source = 'drop'"
     for feed in FEEDS
 )
 
+STAGED = " union all ".join(
+    f"select _file_id as file_id, count(*) as staged from staging.{feed} group by 1" for feed in FEEDS
+)
+
 CHECKS: tuple[tuple[str, str, str], ...] = (
     (
         "file identity",
         f"""
-        select 'file ' || file_id, 'the ledger counts ' || records_inserted || ' inserted, ' || records_parked || ' parked and '
+        select
+            'file ' || file_id,
+            'the ledger counts ' || records_inserted || ' inserted, ' || records_parked || ' parked and '
             || records_failed || ' failed rows; there are ' || inserted || ', ' || parked || ' and ' || failed
         from audit.ingest_files
         cross join lateral (
@@ -70,9 +78,7 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
         f"""
         select 'file ' || file_id, 'its ' || records_processed || ' records are ' || staged || ' in staging'
         from audit.ingest_files
-        inner join (
-            {" union all ".join(f"select _file_id as file_id, count(*) as staged from staging.{feed} group by 1" for feed in FEEDS)}
-        ) as staging using (file_id)
+        inner join ({STAGED}) as staging using (file_id)
         where staged is distinct from records_processed
         """,
         "stage the file anew from its archive copy",
@@ -80,29 +86,47 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
     (
         "audit log",
         f"""
-        select 'batch ' || coalesce(files.batch_id, log.batch_id) || ' ' || coalesce(files.feed, log.table_name),
+        select
+            'batch ' || coalesce(files.batch_id, log.batch_id) || ' ' || coalesce(files.feed, log.table_name),
             'the audit log does not hold the sum of the batch''s files'
         from (
-            select batch_id, feed, array[sum(records_processed), sum(records_inserted), sum(records_updated), sum(records_unchanged),
-                sum(records_duplicate), sum(records_parked), sum(records_failed)] as counts
+            select
+                batch_id, feed,
+                array[
+                    sum(records_processed), sum(records_inserted), sum(records_updated), sum(records_unchanged),
+                    sum(records_duplicate), sum(records_parked), sum(records_failed)
+                ] as counts
             from audit.ingest_files where status in {PROMOTED} group by 1, 2
         ) as files
         full join (
-            select batch_id, table_name, array[records_processed, records_inserted, records_updated, records_unchanged,
-                records_duplicate, records_parked, records_failed]::numeric[] as counts
+            select
+                batch_id, table_name,
+                array[
+                    records_processed, records_inserted, records_updated, records_unchanged,
+                    records_duplicate, records_parked, records_failed
+                ]::numeric[] as counts
             from audit.etl_audit_log where origin = 'drop'
         ) as log on (log.batch_id, log.table_name) = (files.batch_id, files.feed)
         where files.counts is distinct from log.counts
         """,
-        "the audit log was changed by hand, or the pipeline has a defect: the ledger's counts are the ones the database checked",
+        (
+            "the audit log was changed by hand, or the pipeline has a defect: "
+            "the ledger's counts are the ones the database checked"
+        ),
     ),
     (
         "entered rows",
         f"""
-        select 'batch ' || coalesce(log.batch_id, standing.batch_id) || ' ' || coalesce(log.table_name, standing.feed),
-            'the audit log counts ' || coalesce(inserted, 0) || ' inserted rows, the table holds ' || coalesce(entered, 0)
-        from (select batch_id, table_name, sum(records_inserted) as inserted from audit.etl_audit_log group by 1, 2) as log
-        full join (select batch_id, feed, count(*) as entered from ({STANDING}) as rows group by 1, 2) as standing
+        select
+            'batch ' || coalesce(log.batch_id, standing.batch_id) || ' ' || coalesce(log.table_name, standing.feed),
+            'the audit log counts ' || coalesce(inserted, 0) || ' inserted rows, '
+            || 'the table holds ' || coalesce(entered, 0)
+        from (
+            select batch_id, table_name, sum(records_inserted) as inserted from audit.etl_audit_log group by 1, 2
+        ) as log
+        full join (
+            select batch_id, feed, count(*) as entered from ({STANDING}) as rows group by 1, 2
+        ) as standing
             on (standing.batch_id, standing.feed) = (log.batch_id, log.table_name)
         where coalesce(inserted, 0) <> coalesce(entered, 0)
         """,
@@ -111,7 +135,9 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
     (
         "each row once",
         f"""
-        select feed || ' sha256 ' || left(sha256, 12) || ' row ' || row_number, 'stands ' || count(*) || ' times in public and open quarantine'
+        select
+            feed || ' sha256 ' || left(sha256, 12) || ' row ' || row_number,
+            'stands ' || count(*) || ' times in public and open quarantine'
         from (
             select feed, file_id, row_number from ({STANDING}) as standing
             union all
@@ -169,8 +195,12 @@ def verify(connection: Connection, s3: S3Client, settings: Settings, *, hash_byt
             for subject, problem in connection.execute(query).fetchall()
         ]
         ledger = connection.execute(
-            "select file_id, input_key, version_id, etag, last_modified, status, size_bytes, sha256, archive_key, input_released_at"
-            " from audit.ingest_files order by file_id"
+            """
+            select
+                file_id, input_key, version_id, etag, last_modified, status, size_bytes, sha256, archive_key,
+                input_released_at
+            from audit.ingest_files order by file_id
+            """
         ).fetchall()
     findings.extend(_against_the_bucket(s3, settings, ledger, hash_bytes))
     return findings

@@ -69,11 +69,18 @@ ROW_ADVICE = {
     RowCode.OUT_OF_RANGE: "the value lies outside the allowed range: check it against the source",
     RowCode.NOT_IN_DOMAIN: "the value is none of the allowed ones: use one that the data contract lists",
     RowCode.TOO_LONG: "the value is longer than the column allows: shorten it",
-    RowCode.CONFLICTING_KEY: "another row of this file has the same key and other values, or the key belongs to another patient: decide which is right",
-    RowCode.WRONG_COLUMN_COUNT: "the record has more or fewer fields than the header: look for stray separators or quotes",
+    RowCode.CONFLICTING_KEY: (
+        "another row of this file has the same key and other values, or the key belongs to another patient:"
+        " decide which is right"
+    ),
+    RowCode.WRONG_COLUMN_COUNT: (
+        "the record has more or fewer fields than the header: look for stray separators or quotes"
+    ),
     RowCode.NUL_BYTE: "the record holds a NUL byte: export the file again",
     RowCode.INVALID_ENCODING: "the record is not valid UTF-8: export the file as UTF-8",
-    RowCode.MISSING_FACILITY: "no facility of that name is known yet: it is tried again on every run; drop the facility",
+    RowCode.MISSING_FACILITY: (
+        "no facility of that name is known yet: it is tried again on every run; drop the facility"
+    ),
     RowCode.AMBIGUOUS_FACILITY: "several facilities bear that name: give facility_state and facility_lga",
     RowCode.MISSING_PATIENT: "no such patient is known yet: it is tried again on every run; drop the patient",
     RowCode.AMBIGUOUS_PATIENT: "several patients fit: give patient_dob or patient_phone",

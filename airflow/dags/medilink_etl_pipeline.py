@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
@@ -20,37 +22,13 @@ from elt.publish import NotPublishable
 from elt.settings import Settings
 from elt.transform import LAYERS, TransformFailed
 
-TRIAGE_NOTES = """
-Takes what hospitals dropped into the bucket to the published marts. Rejected rows and held files are no failure: they are in
-quarantine and in the ledger with a code, and the run goes on. A failed run loses nothing: the next one takes up what it left.
-
-| task | it failed: what it means | what to do |
-| --- | --- | --- |
-| extract | the bucket or the database does not answer, or another run is under way | check both; wait for the other run (`medilink report`) |
-| load | an archived object could not be read, or is not what was claimed | run again; if it stays, restore the object's earlier version |
-| generate_ids_and_transform | the database refused the promotion; nothing of that file was entered | the log names SQLSTATE and constraint |
-| dbt_staging, dbt_marts, dbt_analytics | a model or a data test failed; readers keep the last release | the log names the node: mend it or the data, run again |
-| publish | readers held the gate for a minute, or the build is not whole | run again; see `audit.dbt_results` |
-| archive_files | an archive copy is not what the ledger says, or a delete was refused | nothing is lost; check the bucket policy, run again |
-
-Is everything well? `medilink verify`. What did the run do? `medilink report`.
-"""
-
-# Retries stay within the batch's lease, so that no other run takes the batch over between two tries.
-RETRIES = {
-    "retries": 3,
-    "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(seconds=60),
-}
+log = logging.getLogger(__name__)
 
 
 def pipeline() -> Pipeline:
     """The pipeline over Airflow's own connections."""
-    hook = PostgresHook("medilink_postgres")
-    return Pipeline(
-        Settings(), S3Hook("medilink_s3", config=CLIENT_CONFIG).get_conn(), lambda role: act_as(hook.get_conn(), role)
-    )
+    hook, s3 = PostgresHook("medilink_postgres"), S3Hook("medilink_s3", config=CLIENT_CONFIG).get_conn()
+    return Pipeline(Settings(), s3, lambda role: act_as(hook.get_conn(), role))
 
 
 @contextmanager
@@ -75,7 +53,15 @@ def closing_on_failure(batch_id: int) -> Iterator[Pipeline]:
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),
-    default_args={**RETRIES, "execution_timeout": timedelta(hours=2), "owner": "data-engineering"},
+    default_args={
+        "owner": "data-engineering",
+        "execution_timeout": timedelta(hours=2),
+        # Retries stay within the batch's lease, so that no other run takes the batch over between two tries.
+        "retries": 3,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(seconds=60),
+    },
     params={
         "feeds": Param(
             list(FEEDS),
@@ -84,21 +70,21 @@ def closing_on_failure(batch_id: int) -> Iterator[Pipeline]:
             examples=list(FEEDS),
             description="Feeds to take from the input.",
         ),
-        "dry_run": Param(False, type="boolean", description="Only list what the run would take; claim nothing."),
+        "dry_run": Param(default=False, type="boolean", description="List what the run would take, claim nothing."),
     },
-    doc_md=TRIAGE_NOTES,
+    doc_md=Path(__file__).with_suffix(".md").read_text(encoding="utf-8"),
     tags=["medilink", "tier-1"],
 )
 def medilink_etl_pipeline() -> None:
+    """From what hospitals dropped to what readers see, every night at 02:00 UTC."""
+
     @task
     def extract() -> int:
         context = get_current_context()
         night = pipeline()
         if context["params"]["dry_run"]:
             for found in night.list_input():
-                print(
-                    found.key, found.size_bytes, found.feed or "no feed claims it", "new" if found.is_new else "known"
-                )
+                log.info("%s", found)
             raise AirflowSkipException("Dry run: nothing was claimed.")
         batch_id = night.begin(context["run_id"], patience=600)
         with closing_on_failure(batch_id):

@@ -10,5 +10,5 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    op.get_bind().connection.driver_connection.execute("""
+    op.get_bind().connection.cursor().execute("""
     """)

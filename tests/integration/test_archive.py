@@ -99,7 +99,10 @@ def test_an_object_overwritten_between_listing_and_claim_is_left_to_the_next_run
     assert (file.status, file.inserted) == ("promoted", 2)
 
 
-@pytest.mark.parametrize("name", ["patients ' ; drop.csv", "patients-ẹ̀ 100%+x.csv", "patients/../../etc.csv", "patients" + "x" * 200 + ".csv"])
+@pytest.mark.parametrize(
+    "name",
+    ["patients ' ; drop.csv", "patients-ẹ̀ 100%+x.csv", "patients/../../etc.csv", "patients" + "x" * 200 + ".csv"],
+)
 def test_hostile_names_are_data(warehouse, admin, name):
     warehouse.drop(name, "facility_name,first_name,last_name\n")
     warehouse.ingest()

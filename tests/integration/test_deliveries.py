@@ -83,9 +83,10 @@ def test_a_failed_row_leaves_quarantine_when_its_key_arrives_sound(clinic):
 
 
 def test_an_event_without_an_id_counts_its_deliveries(clinic):
-    row = "facility_name,patient_first_name,patient_last_name,record_type,diagnosis\nIkeja Hospital,Ada,Obi,Diagnosis,Malaria\n"
-    assert redeliver(clinic, "medical_records.csv", row) == {"inserted": 1}
-    assert redeliver(clinic, "medical_records.csv", row + "\n") == {"duplicate": 1}
+    header = "facility_name,patient_first_name,patient_last_name,record_type,diagnosis\n"
+    row = "Ikeja Hospital,Ada,Obi,Diagnosis,Malaria\n"
+    assert redeliver(clinic, "medical_records.csv", header + row) == {"inserted": 1}
+    assert redeliver(clinic, "medical_records.csv", header + row + "\n") == {"duplicate": 1}
     assert clinic.ask("select times_delivered, last_delivered_at > created_at from medical_records") == [(2, True)]
 
 

@@ -1,4 +1,4 @@
-"""Patient data reaches the tables it belongs in, and nothing else: canaries are planted and every output is searched."""
+"""Patient data reaches the tables it belongs in, and nothing else: canaries are planted, every output is searched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def test_no_canary_is_in_any_output_of_a_run(warehouse):
         "Nowhere,Canaryfirst,Canarylast,F,1999-09-19,\n",
     )
     warehouse.drop("patients-no-header.csv", "Canaryfirst,Canarylast,F,1999-09-19\n")
-    warehouse.drop("patients-unclosed.csv", 'facility_name,first_name,last_name\nIkeja Hospital,"Canaryfirst,Canarylast\n')
+    warehouse.drop(
+        "patients-unclosed.csv", 'facility_name,first_name,last_name\nIkeja Hospital,"Canaryfirst,Canarylast\n'
+    )
     warehouse.drop("medical_records-missing-column.csv", "Canaryfirst,record_type\ncanary notes,Visit\n")
     warehouse.drop(
         "triage_visits.csv",
@@ -65,6 +67,10 @@ def test_no_canary_is_in_any_output_of_a_run(warehouse):
         for table in ("batches", "batch_steps", "ingest_files", "etl_audit_log", "dbt_results", "releases")
     ]
     said.append(str(warehouse.ask("select error_code, error_column, errors from quarantine.entries")))
-    said += [path.read_text(encoding="utf-8", errors="replace") for path in settings.medilink_home.rglob("*") if path.is_file()]
+    said += [
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in settings.medilink_home.rglob("*")
+        if path.is_file()
+    ]
     found = {canary for canary in CANARIES for text in said if canary.lower() in text.lower()}
     assert found == set()

@@ -38,7 +38,9 @@ def read_as_api(warehouse, query):
 
 
 def schemas(warehouse):
-    return {name for (name,) in warehouse.ask("select nspname from pg_namespace where nspname ~ '^(analytics|research)'")}
+    return {
+        name for (name,) in warehouse.ask("select nspname from pg_namespace where nspname ~ '^(analytics|research)'")
+    }
 
 
 def test_a_night_ends_published_archived_and_documented(published):
@@ -48,11 +50,15 @@ def test_a_night_ends_published_archived_and_documented(published):
     assert report.models_built >= 8
     assert report.tests_passed > 50
     assert (report.tests_failed, published.objects("medical_records/input/")) == (0, {})
-    assert read_as_api(published, "select facility_name, patient_count from analytics.dim_facilities order by facility_id") == [
+    assert read_as_api(
+        published, "select facility_name, patient_count from analytics.dim_facilities order by facility_id"
+    ) == [
         ("Ikeja Hospital", 1),
         ("Epe Clinic", 0),
     ]
-    assert "dim_facilities" in (published.settings.medilink_home / "dbt" / "docs" / "static_index.html").read_text(encoding="utf-8")
+    assert "dim_facilities" in (published.settings.medilink_home / "dbt" / "docs" / "static_index.html").read_text(
+        encoding="utf-8"
+    )
 
     # The next night, with one new file, keeps the release before.
     published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")

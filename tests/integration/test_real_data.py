@@ -11,7 +11,11 @@ pytestmark = pytest.mark.integration
 
 def outcomes(report):
     return {
-        file.feed: {name: getattr(file, name) for name in ("inserted", "updated", "unchanged", "duplicate", "parked", "failed") if getattr(file, name)}
+        file.feed: {
+            name: getattr(file, name)
+            for name in ("inserted", "updated", "unchanged", "duplicate", "parked", "failed")
+            if getattr(file, name)
+        }
         for file in report.files
     }
 
@@ -33,7 +37,9 @@ def test_the_real_folder_ends_as_the_feeds_document_says(warehouse, real_data):
         ("patients", "parked", "ambiguous_facility"),
         ("triage_visits", "parked", "ambiguous_facility"),
     ]
-    assert {key.rsplit("/", 1)[1]: content for key, content in warehouse.objects("medical_records/archive/").items()} == files
+    assert {
+        key.rsplit("/", 1)[1]: content for key, content in warehouse.objects("medical_records/archive/").items()
+    } == files
     assert warehouse.objects("medical_records/input/") == {}
     before = warehouse.ask("select count(*), max(id), max(updated_at) from facilities")
 

@@ -11,7 +11,8 @@ TWO_CLINICS = "name,state,lga\nSt Mary's Clinic,Lagos,Ikeja\nSt Mary's Clinic,Oy
 
 def parked(warehouse):
     return warehouse.ask(
-        "select feed, error_code, candidates from quarantine.entries where disposition = 'parked' and closed_at is null order by 1, 2"
+        "select feed, error_code, candidates from quarantine.entries"
+        " where disposition = 'parked' and closed_at is null order by 1, 2"
     )
 
 
@@ -35,7 +36,8 @@ def test_the_patient_decides_among_facilities_of_one_name(warehouse):
     warehouse.drop("patients.csv", "facility_name,facility_state,first_name,last_name\nSt Mary's Clinic,Oyo,Ada,Obi\n")
     warehouse.drop(
         "medical_records.csv",
-        "facility_name,patient_first_name,patient_last_name,record_type\nSt Mary's Clinic,Ada,Obi,Visit\nSt Mary's Clinic,No,Body,Visit\n",
+        "facility_name,patient_first_name,patient_last_name,record_type\n"
+        "St Mary's Clinic,Ada,Obi,Visit\nSt Mary's Clinic,No,Body,Visit\n",
     )
     warehouse.ingest()
     assert warehouse.ask("select facility_id, patient_id from medical_records") == [(2, 1)]
@@ -74,7 +76,8 @@ def test_date_of_birth_and_phone_tell_people_of_one_name_apart(warehouse):
 def test_parked_rows_enter_by_themselves_when_what_they_refer_to_arrives(warehouse):
     warehouse.drop(
         "triage_visits.csv",
-        "facility_name,patient_first_name,patient_last_name,triage_level,visit_id\nIkeja Hospital,Ada,Obi,2,V-1\nIkeja Hospital,No,Body,2,V-2\n",
+        "facility_name,patient_first_name,patient_last_name,triage_level,visit_id\n"
+        "Ikeja Hospital,Ada,Obi,2,V-1\nIkeja Hospital,No,Body,2,V-2\n",
     )
     first = warehouse.ingest()
     assert [(file.parked, file.inserted) for file in first.files] == [(2, 0)]

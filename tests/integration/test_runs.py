@@ -38,7 +38,10 @@ def test_a_dead_run_is_taken_over_and_its_files_finished(warehouse, admin):
     expire(admin)
     report = warehouse.ingest()
     assert [(file.status, file.inserted) for file in report.files] == [("promoted", 2)]
-    assert warehouse.ask("select batch_id, state from audit.batches order by batch_id") == [(1, "abandoned"), (2, "succeeded")]
+    assert warehouse.ask("select batch_id, state from audit.batches order by batch_id") == [
+        (1, "abandoned"),
+        (2, "succeeded"),
+    ]
 
 
 def test_a_run_that_was_taken_over_does_nothing_more(warehouse, admin):
@@ -47,7 +50,11 @@ def test_a_run_that_was_taken_over_does_nothing_more(warehouse, admin):
     warehouse.extract(zombie)
     expire(admin)
     warehouse.ingest()
-    for work in (lambda: warehouse.load(zombie, "facilities"), lambda: warehouse.promote(zombie), lambda: warehouse.begin("zombie")):
+    for work in (
+        lambda: warehouse.load(zombie, "facilities"),
+        lambda: warehouse.promote(zombie),
+        lambda: warehouse.begin("zombie"),
+    ):
         with pytest.raises(audit.BatchEnded):
             work()
     assert warehouse.ask("select count(*) from facilities") == [(2,)]
@@ -106,7 +113,7 @@ def test_a_connection_cut_in_the_middle_of_a_load_leaves_nothing_behind(warehous
         return held
 
     monkeypatch.setattr(audit, "lock_file", cut)
-    with pytest.raises(Exception, match="SQLSTATE|OperationalError|closed"):
+    with pytest.raises(Exception, match=r"SQLSTATE|OperationalError|closed"):
         warehouse.load(batch_id, "facilities")
     monkeypatch.undo()
     assert warehouse.ask("select count(*) from staging.facilities") == [(0,)]
@@ -162,5 +169,7 @@ def test_a_file_with_too_many_failures_is_held_whole(warehouse):
     (file,) = warehouse.ingest().files
     assert (file.status, file.error_code, file.records_processed) == ("held", "too_many_rejects", None)
     assert "100 of 200" in file.error_message
-    assert warehouse.ask("select (select count(*) from facilities), (select count(*) from quarantine.entries)") == [(0, 0)]
+    assert warehouse.ask("select (select count(*) from facilities), (select count(*) from quarantine.entries)") == [
+        (0, 0)
+    ]
     assert warehouse.ask("select count(*) from staging.facilities") == [(0,)]

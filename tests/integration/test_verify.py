@@ -8,10 +8,13 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def tampered(warehouse, admin):
+def tampered(warehouse):
     """A warehouse in good order; what a test does to it is undone before the fixture's own verify."""
     warehouse.drop("facilities.csv", "name,state\nIkeja Hospital,Lagos\nEpe Clinic,Lagos\n")
-    warehouse.drop("patients.csv", "facility_name,first_name,last_name,dob\nIkeja Hospital,Ada,Obi,\nIkeja Hospital,Sade,Bello,bad\n")
+    warehouse.drop(
+        "patients.csv",
+        "facility_name,first_name,last_name,dob\nIkeja Hospital,Ada,Obi,\nIkeja Hospital,Sade,Bello,bad\n",
+    )
     warehouse.ingest()
     return warehouse
 
@@ -19,7 +22,8 @@ def tampered(warehouse, admin):
 ATTACKS = {
     "a row removed": ("delete from public.facilities where id = 2", "file identity"),
     "a row added": (
-        "insert into public.facilities (name, state, _first_file_id, _first_row, _first_batch_id) values ('Extra', 'LAGOS', 1, 9, 1)",
+        """insert into public.facilities (name, state, _first_file_id, _first_row, _first_batch_id)
+        values ('Extra', 'LAGOS', 1, 9, 1)""",
         "file identity",
     ),
     "a sighting removed": ("delete from quarantine.sightings", "file identity"),
@@ -35,8 +39,9 @@ ATTACKS = {
     ),
     "the batch of a row changed": ("update public.patients set _first_batch_id = null", "entered rows"),
     "the origin of a row changed": (
-        "update audit.ingest_files set status = 'held', error_code = 'x', records_inserted = null, records_updated = null,"
-        " records_unchanged = null, records_duplicate = null, records_parked = null, records_failed = null where feed = 'patients'",
+        """update audit.ingest_files set status = 'held', error_code = 'x', records_inserted = null,
+        records_updated = null, records_unchanged = null, records_duplicate = null, records_parked = null,
+        records_failed = null where feed = 'patients'""",
         "provenance",
     ),
     "published without a release": (
@@ -62,7 +67,8 @@ def test_tampering_in_the_database_is_found(tampered, admin, attack):
         columns = ", ".join(
             name
             for (name,) in admin.execute(
-                "select column_name from information_schema.columns where table_schema || '.' || table_name = %s and is_generated = 'NEVER'",
+                """select column_name from information_schema.columns
+                where table_schema || '.' || table_name = %s and is_generated = 'NEVER'""",
                 [table],
             )
         )

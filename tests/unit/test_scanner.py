@@ -126,7 +126,8 @@ def test_mangled_text_is_read_as_pythons_csv_module_reads_it(text, block):
     try:
         found, copied = scan(data, block)
     except FileRefused as refusal:
-        assert refusal.code == "unclosed_quote"
+        if refusal.code != "unclosed_quote":
+            raise
         return
     assert [fields for _, fields in good(copied)] == [row for row in records if len(row) == 2]
     assert found.records == len(records) == len(good(copied)) + len(rejects(copied))

@@ -412,4 +412,4 @@ grant select on all tables in schema audit to auditor;
 
 def upgrade() -> None:
     for statements in (AUDIT, FUNCTIONS, PRODUCTION, STAGING, QUARANTINE, GRANTS):
-        op.get_bind().connection.driver_connection.execute(statements)
+        op.get_bind().connection.cursor().execute(statements)

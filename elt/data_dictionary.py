@@ -1,0 +1,218 @@
+"""The data dictionary: what may be dropped, and what becomes of it, written from the contracts and the vocabularies.
+
+`python -m elt.data_dictionary` writes docs/data-dictionary.md anew; a test fails while the committed one is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaProperty
+
+from elt.contract import CONTRACTS, FEEDS, SUFFIXES, Column, Contract, contract
+from elt.settings import REPOSITORY
+from elt.vocabulary import ROW_ADVICE, Disposition, FileCode, FileStatus, RowCode
+
+PATH = REPOSITORY / "docs" / "data-dictionary.md"
+
+PARKING = {
+    RowCode.MISSING_FACILITY,
+    RowCode.AMBIGUOUS_FACILITY,
+    RowCode.MISSING_PATIENT,
+    RowCode.AMBIGUOUS_PATIENT,
+}
+
+DISPOSITIONS = {
+    Disposition.INSERTED: "a new entity; it got the next id",
+    Disposition.UPDATED: "the entity was known, and a delivered attribute differs from what was last delivered",
+    Disposition.UNCHANGED: "the entity was known, by its key or by the source's own id, and nothing differs",
+    Disposition.DUPLICATE: (
+        "the same record, alike in every column after normalisation, stands earlier in this file; or an event without "
+        "an id that was delivered before"
+    ),
+    Disposition.PARKED: (
+        "the row is sound, but what it refers to is not there yet, or is not unique; it is tried again on every run"
+    ),
+    Disposition.FAILED: "the row breaks the contract; it is in quarantine, with its code",
+}
+
+STATUSES = {
+    FileStatus.DISCOVERED: "seen in the input",
+    FileStatus.CLAIMED: "its bytes are in the archive; from here on only those are read",
+    FileStatus.STAGED: "its records are in `staging`, as text",
+    FileStatus.PROMOTED: "each of its rows has its disposition",
+    FileStatus.PUBLISHED: "the marts that readers see contain it",
+    FileStatus.ARCHIVED: "its input object is deleted; the end of a good file",
+    FileStatus.DUPLICATE: "the same bytes were promoted before, under whatever name; nothing of it is counted",
+    FileStatus.HELD: "it could be read only in part, or too much of it fails; nothing of it was promoted",
+    FileStatus.REJECTED: "it cannot be read, or no feed claims it; nothing of it was promoted",
+}
+
+# What the sender should do about a file, by code.
+FILE_ADVICE = {
+    FileCode.UNKNOWN_FEED: f"no feed claims this name; it stays in the input: call it `<feed>*{SUFFIXES[0]}`",
+    FileCode.EMPTY_FILE: "the file has no byte: export it again",
+    FileCode.NO_HEADER: "line 1 names no column of the feed: put the header on top, separated by commas",
+    FileCode.MISSING_COLUMN: "line 1 lacks a required column: add it",
+    FileCode.DUPLICATE_COLUMN: "line 1 names a column twice: keep one, or give them different names",
+    FileCode.INVALID_ENCODING: "the header is not UTF-8: save the file as UTF-8",
+    FileCode.UNCLOSED_QUOTE: "a quote is opened and never closed, and swallows the rest: close or double it",
+    FileCode.TOO_MANY_REJECTS: "more rows fail than the feed's limits allow: look at the export as a whole",
+    FileCode.SUPERSEDED: "a newer version of the same name was taken, or came in between: nothing to do",
+}
+
+TYPES = {
+    "string": "text",
+    "number": "number",
+    "integer": "whole number",
+    "date": "date `YYYY-MM-DD`",
+    "timestamp": "time, ISO 8601",
+}
+
+# How a row names the facility it refers to.
+REFERENCE = {"facility_name", "facility_state", "facility_lga"}
+
+NORMALISATIONS = {"upper": "stored upper-case", "phone": "spaces and dashes removed"}
+
+INTRODUCTION = f"""\
+# Data dictionary
+
+Made from `elt/contracts/*.odcs.yaml` and `elt/vocabulary.py` by `python -m elt.data_dictionary`: change those instead.
+
+A **feed** is one kind of file. A file belongs to the feed whose name its own name begins with: `patients.csv`,
+`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffix: `{"`, `".join(SUFFIXES)}`.
+Separator: comma. Encoding: UTF-8, with or without BOM. Line 1 is the header; its columns may stand in any order, and
+case, spaces and underscores in their names do not matter. A column that the contract does not know is kept (`_extra`),
+and mentioned. Feeds are promoted in the order in which they stand here; within a feed, files in the order in which they
+were dropped.
+
+An absent column never changes a value. An empty cell means "not given", and never erases one.
+
+## How values are read
+
+- Text: Unicode NFC; white space of any kind is trimmed and folded to one space; nothing left means "not given".
+- Keys are compared without regard to case; what is not given equals what is not given.
+- Numbers compare as numbers (`6.60` = `6.6`), times as instants (`09:00+01:00` = `08:00Z`); a time without an offset is
+  UTC, a day without a time its midnight. `today`, `1_000` or `12,5` are no values.
+- `today` and `tomorrow` in the ranges below are UTC days, at the time of the run.
+- Restricted columns hold patient data. They appear in no log, message or error.
+"""
+
+CHANGES = """\
+## When an entity is delivered again
+
+Two rows of *one* file with the same key and other attributes contradict each other, and a file has no order in time:
+the first is taken, each later one fails as `conflicting_key`. The same key in a *later* file is an update: given values
+replace those that stand there, and what is not given stays.
+
+An **event** (medical record, triage visit) with the source's own id can be corrected by delivering that id again.
+Without `record_id` and `recorded_at`, or `visit_id` and `visited_at`, an event cannot be told from a second delivery of
+itself: such a repeat is a `duplicate`, and the event's row counts it (`times_delivered`, `last_delivered_at`). Two events that
+really happened and say the same become one. So these columns are optional, and **recommended**. Marts use the first
+delivery as the time of an event without one, and say so (`is_occurred_at_estimated`).
+
+References are never guessed. Exactly one match is taken, and the row remembers by which columns (`resolved_by`); it
+never moves afterwards. No match, or more than one, parks the row. Real names make this common: of 11,393 Nigerian
+facilities 722 share their name with another. `facility_state`, `facility_lga`, `patient_dob` and `patient_phone`
+narrow a reference down: given ones must agree, and senders of such names should fill them in.
+"""
+
+IDENTITY = """\
+Every record of a promoted file has exactly one disposition; the database refuses counts that do not add up:
+
+    records_processed = inserted + updated + unchanged + duplicate + parked + failed
+"""
+
+
+def render() -> str:
+    """The whole dictionary as Markdown."""
+    row_codes = [
+        (f"`{code}`", "parked" if code in PARKING else "failed", _sentence(ROW_ADVICE[code])) for code in RowCode
+    ]
+    sections = [
+        INTRODUCTION,
+        *(_feed(feed) for feed in FEEDS),
+        CHANGES,
+        "## What becomes of a row\n\n" + IDENTITY,
+        _table(("disposition", "meaning"), _described(DISPOSITIONS)),
+        "## Codes of rows\n\nA message names file, row, column and code, never the value.\n",
+        _table(("code", "the row is", "what it means: what to do"), row_codes),
+        "## What becomes of a file\n",
+        _table(("status", "meaning"), _described(STATUSES)),
+        "## Codes of files\n\nOne bad file never stops the others. Correct it and drop it again under any name.\n",
+        _table(("code", "what it means: what to do"), _described(FILE_ADVICE)),
+    ]
+    return "\n".join(sections)
+
+
+def _feed(feed: str) -> str:
+    document = OpenDataContractStandard.from_file(str(CONTRACTS / f"{feed}.odcs.yaml"))
+    schema = (document.schema_ or [])[0]
+    rules = contract(feed)
+    columns = [
+        (
+            f"`{column.name}`{' *' if column.required else ''}",
+            _rule(column),
+            _sentence(described.description),
+            " ".join(f"`{example}`" for example in described.examples or []),
+            "yes" if described.classification == "restricted" else "",
+        )
+        for column, described in zip(rules.columns, schema.properties or [], strict=True)
+    ]
+    optional = [f"`{named.name}`" for named in schema.properties or [] if _is_extension(named)]
+    parts = [
+        f"## {feed}\n",
+        f"{schema.description} {_sentence(schema.dataGranularityDescription)} {_key(rules)} A file is held when more "
+        f"than {rules.reject_limit_rate:.0%} and more than {rules.reject_limit_rows} of its rows fail. * required."
+        + (f" Not in the original layout: {', '.join(optional)}." if optional else "")
+        + "\n",
+        _table(("column", "what it holds", "meaning", "example", "restricted"), columns),
+    ]
+    return "\n".join(parts)
+
+
+def _key(rules: Contract) -> str:
+    if rules.identifier:
+        return f"Key: `{rules.identifier}` within the facility; without one, the patient and everything the row says."
+    own = [f"`{name}`" for name in rules.delivered_key if name not in REFERENCE]
+    facility = ["the facility"] if REFERENCE & set(rules.delivered_key) else []
+    return f"Key: {', '.join(facility + own)}. Everything else is an attribute, and may change."
+
+
+def _rule(column: Column) -> str:
+    rule = TYPES[column.type]
+    if column.max_length is not None:
+        rule += f", at most {column.max_length} characters"
+    if column.minimum is not None or column.maximum is not None:
+        rule += f", {column.minimum or ''} … {column.maximum or ''}"
+    if column.domain:
+        rule = "; ".join(
+            f"{value} ({', '.join(spelling for spelling, stands_for in column.domain.items() if stands_for == value)})"
+            for value in dict.fromkeys(column.domain.values())
+        )
+    if column.normalise:
+        rule += f"; {NORMALISATIONS[column.normalise]}"
+    return rule
+
+
+def _is_extension(described: SchemaProperty) -> bool:
+    return any(custom.property == "optionalExtension" and custom.value for custom in described.customProperties or [])
+
+
+def _described(meanings: Mapping[Any, str]) -> list[tuple[str, str]]:
+    return [(f"`{word}`", _sentence(meaning)) for word, meaning in meanings.items()]
+
+
+def _sentence(text: str | None) -> str:
+    text = text or ""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    PATH.write_text(render(), encoding="utf-8")

@@ -1,0 +1,242 @@
+"""`./start.sh` as a newcomer runs it: a fresh clone, an empty HOME, nothing but Python and git.
+
+The tests of this file are one story, in order, over one clone: first night, second night with nothing new, a changed
+drop whose run is killed in the middle, recovery.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from elt.settings import REPOSITORY
+from local.postgres import free_port
+
+pytestmark = pytest.mark.e2e
+
+PORTS = ("API_PORT", "AIRFLOW_PORT", "S3_PORT", "POSTGRES_PORT")
+PIPELINE = {
+    "extract",
+    "load_facilities",
+    "generate_ids_and_transform",
+    "dbt_staging",
+    "dbt_marts",
+    "dbt_analytics",
+    "publish",
+    "archive_files",
+}
+CANARY = "Canaryperson"
+
+
+@dataclass
+class Clone:
+    """A fresh clone of the repository as it stands, and how to call it."""
+
+    folder: Path
+    home: Path
+    ports: dict[str, int] = field(default_factory=lambda: {name: free_port() for name in PORTS})
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("PIP_", "SSL_", "UV_INDEX", "UV_DEFAULT_INDEX"))
+        }
+        ports = {name: str(port) for name, port in self.ports.items()}
+        return kept | ports | {"HOME": str(self.home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+
+    def call(self, *command: str, timeout: int = 600) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone to its end."""
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.call("./start.sh", *arguments)
+
+    def report(self) -> dict:
+        answer = self.call(".venv/bin/medilink", "report", "--json")
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+    def dotenv(self) -> dict[str, str]:
+        lines = (self.folder / ".env").read_text(encoding="utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+    def get(self, path: str, token: str | None = None) -> tuple[int, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['API_PORT']}{path}")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own API
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that works for this clone."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            told = " ".join(process.info["cmdline"] or []) + str(
+                (process.info["environ"] or {}).get("MEDILINK_HOME", "")
+            )
+            if str(self.folder) in told:
+                found.append(process)
+        return found
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    folder = tmp_path_factory.mktemp("clone") / "medilink"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    home = tmp_path_factory.mktemp("home")
+    clone = Clone(folder, home)
+    yield clone
+    clone.start("stop")
+    left = clone.processes()
+    for process in left:
+        process.kill()
+    clone.start("reset", "--yes")
+    assert left == []
+
+
+def test_the_first_night_from_nothing(clone):
+    began = time.monotonic()
+    answer = clone.start("--once")
+    seconds = time.monotonic() - began
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert seconds < 300, f"from clone to finished run: {seconds:.0f} s"
+    for told in ("facilities.csv", "triage_visits.csv", "inserted", "parked", "dbt_marts", "curl -H", "Airflow"):
+        assert told in answer.stdout
+    assert oct((clone.folder / ".env").stat().st_mode)[-3:] == "600"
+    assert clone.processes() == []
+
+
+def test_a_second_night_with_nothing_new_changes_no_row_and_leaves_everything_running(clone):
+    answer = clone.start("--detach")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    report = clone.report()
+    assert (report["state"], report["files"], report["entities"]) == ("succeeded", [], [])
+    assert {step["step"] for step in report["steps"]} >= PIPELINE
+    status = clone.start("status", "--json")
+    assert (status.returncode, json.loads(status.stdout)["healthy"]) == (0, True)
+    assert clone.call(".venv/bin/medilink", "verify", "--hash").returncode == 0
+
+
+def test_the_api_answers_with_the_token_of_the_env_file_only(clone):
+    token = clone.dotenv()["API_TOKEN"]
+    assert clone.get("/health")[0] == 200
+    for path in ("/api/facilities", "/api/patients", "/api/analytics/facility-stats", "/dbt-docs/"):
+        assert clone.get(path)[0] == 401
+    status, body = clone.get("/api/analytics/facility-stats", token)
+    assert (status, json.loads(body)["total_patients"]) == (200, 2000)
+    status, body = clone.get("/api/patients?per_page=3", token)
+    assert (status, len(json.loads(body))) == (200, 3)
+    status, body = clone.get("/dbt-docs/", token)
+    assert (status, "fct_triage_visits" in body) == (200, True)
+
+
+def test_the_stack_stays_small_and_listens_on_loopback_only(clone):
+    processes = clone.processes()
+    pids = {process.pid for process in processes}
+    addresses = {
+        (connection.laddr.ip, connection.laddr.port)
+        for connection in psutil.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN and connection.pid in pids
+    }
+    assert {port for _, port in addresses} >= set(clone.ports.values())
+    assert {ip for ip, _ in addresses} <= {"127.0.0.1", "::1"}
+    # PSS counts shared pages once over all processes.
+    total = sum(process.memory_full_info().pss for process in processes)
+    assert total < 2.5 * 1024**3, f"{total / 1024**3:.2f} GiB"
+
+
+def test_a_second_start_says_that_one_runs(clone):
+    answer = clone.start("--once")
+    assert answer.returncode == 1
+    assert "runs already" in answer.stderr
+    assert clone.start("stop").returncode == 0
+    assert clone.processes() == []
+
+
+def test_a_run_killed_in_the_middle_is_finished_by_the_next_start(clone, tmp_path):
+    drops = tmp_path / "drops"
+    drops.mkdir()
+    (drops / "facilities.csv").write_text("name,state,lga\nNew Clinic,Lagos,Ikeja\n,Lagos,Ikeja\n", encoding="utf-8")
+    (drops / "patients.csv").write_text(
+        "facility_name,first_name,last_name,sex,dob\n"
+        f"New Clinic,{CANARY},One,F,1990-01-01\nNew Clinic,{CANARY},Two,{CANARY},\n",
+        encoding="utf-8",
+    )
+    with (tmp_path / "log").open("w") as log:
+        killed = subprocess.Popen(
+            ["./start.sh", "--once", "--drops", str(drops)],
+            cwd=clone.folder,
+            env=clone.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 180
+        while "generate_ids_and_transform" not in (tmp_path / "log").read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text(encoding="utf-8")
+            assert killed.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
+            time.sleep(0.2)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    answer = clone.start("--detach")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    status, body = clone.get("/api/facilities?q=New+Clinic", clone.dotenv()["API_TOKEN"])
+    assert (status, len(json.loads(body))) == (200, 1)
+    assert clone.call(".venv/bin/medilink", "verify", "--hash").stdout.startswith("clean")
+
+
+def test_no_secret_and_no_patient_is_in_any_log(clone):
+    state = clone.folder / ".medilink"
+    logs = {
+        path: path.read_text(encoding="utf-8", errors="replace")
+        for path in state.rglob("*")
+        if path.is_file() and "log" in str(path.relative_to(state))
+    }
+    assert len(logs) > 5
+    secrets = {
+        name: value for name, value in clone.dotenv().items() if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY"))
+    }
+    assert len(secrets) >= 8
+    leaks = {
+        (name, str(path))
+        for path, text in logs.items()
+        for name, value in [*secrets.items(), ("a patient", CANARY)]
+        if value in text
+    }
+    assert leaks == set()
