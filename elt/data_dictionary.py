@@ -108,9 +108,9 @@ replace those that stand there, and what is not given stays.
 
 An **event** (medical record, triage visit) with the source's own id can be corrected by delivering that id again.
 Without `record_id` and `recorded_at`, or `visit_id` and `visited_at`, an event cannot be told from a second delivery of
-itself: such a repeat is a `duplicate`, and the event's row counts it (`times_delivered`, `last_delivered_at`). Two events that
-really happened and say the same become one. So these columns are optional, and **recommended**. Marts use the first
-delivery as the time of an event without one, and say so (`is_occurred_at_estimated`).
+itself: such a repeat is a `duplicate`, and the event's row counts it (`times_delivered`, `last_delivered_at`). Two
+events that really happened and say the same become one. So these columns are optional, and **recommended**. Marts use
+the first delivery as the time of an event without one, and say so (`is_occurred_at_estimated`).
 
 References are never guessed. Exactly one match is taken, and the row remembers by which columns (`resolved_by`); it
 never moves afterwards. No match, or more than one, parks the row. Real names make this common: of 11,393 Nigerian
