@@ -166,6 +166,7 @@ def _print(batch: BatchReport) -> None:
         f"  {batch.models_built} models built, "
         f"{batch.tests_passed} tests passed, {batch.tests_warned} warned, {batch.tests_failed} failed"
     )
+    typer.echo("  seconds: " + ", ".join(f"{step.step} {step.seconds:.1f}" for step in batch.steps))
 
 
 def main() -> None:
@@ -176,6 +177,13 @@ def main() -> None:
         for problem in error.errors(include_input=False, include_url=False):
             name = ".".join(str(part) for part in problem["loc"]).upper()
             typer.echo(f"{name or 'settings'}: {problem['msg']}. Set it in .env or in the environment.", err=True)
+        raise SystemExit(NOT_ASKED) from None
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        where = Settings().aws_endpoint_url or "AWS"
+        typer.echo(f"S3 at {where}: {describe(error)}. Correct AWS_* and S3_BUCKET_NAME, and try again.", err=True)
+        raise SystemExit(NOT_ASKED) from None
+    except FileNotFoundError as error:
+        typer.echo(str(error), err=True)
         raise SystemExit(NOT_ASKED) from None
     except psycopg.OperationalError:
         settings = Settings()

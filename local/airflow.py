@@ -220,7 +220,7 @@ class Client:
         )
         return [
             Task(
-                task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]",
+                f"{task['task_id']}[{task['rendered_map_index']}]" if task["map_index"] >= 0 else task["task_id"],
                 task["task_id"],
                 task["map_index"],
                 task["try_number"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -49,7 +49,6 @@ def closing_on_failure(batch_id: int) -> Iterator[Pipeline]:
 
 @dag(
     schedule="0 2 * * *",
-    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow takes it as UTC
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),
