@@ -166,6 +166,8 @@ def _print(batch: BatchReport) -> None:
         f"  {batch.models_built} models built, "
         f"{batch.tests_passed} tests passed, {batch.tests_warned} warned, {batch.tests_failed} failed"
     )
+    for rows in batch.quarantine:
+        typer.echo(f"  {rows}")
     typer.echo("  seconds: " + ", ".join(f"{step.step} {step.seconds:.1f}" for step in batch.steps))
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
+from elt.vocabulary import ROW_ADVICE, RowCode
+
 
 @dataclass(frozen=True)
 class FileReport:
@@ -44,6 +46,25 @@ class EntityReport:
 
 
 @dataclass(frozen=True)
+class QuarantineReport:
+    """Rows of this batch's files that failed or wait for one reason, and where the first of them stands."""
+
+    feed: str
+    disposition: str
+    error_code: str
+    rows: int
+    input_key: str
+    row_number: int
+
+    def __str__(self) -> str:
+        """What, where and what next, in one line without any value."""
+        state = "wait" if self.disposition == "parked" else "failed"
+        where = f"{self.input_key.rpartition('/')[2]} line {self.row_number}"
+        advice = ROW_ADVICE[RowCode(self.error_code)]
+        return f"{self.feed}: {self.rows:,} {state} as {self.error_code}, first at {where}: {advice}"
+
+
+@dataclass(frozen=True)
 class StepReport:
     """The last attempt of a step; seconds so far while it runs."""
 
@@ -64,6 +85,7 @@ class BatchReport:
     completed_at: datetime | None
     files: list[FileReport]
     entities: list[EntityReport]
+    quarantine: list[QuarantineReport]
     models_built: int
     tests_passed: int
     tests_warned: int
@@ -117,6 +139,21 @@ def batch_report(connection: Connection, run_key: str | None = None) -> BatchRep
             """,
             arguments,
         ).fetchall()
+    with connection.cursor(row_factory=class_row(QuarantineReport)) as cursor:
+        quarantine = cursor.execute(
+            """
+            select distinct on (feed, disposition, error_code)
+                entries.feed, sightings.disposition, entries.error_code,
+                count(*) over (partition by entries.feed, sightings.disposition, entries.error_code) as rows,
+                ingest_files.input_key, sightings.row_number
+            from quarantine.sightings
+            inner join quarantine.entries using (quarantine_id)
+            inner join audit.ingest_files on ingest_files.file_id = sightings.file_id
+            where ingest_files.batch_id = %(batch)s
+            order by feed, disposition, error_code, sightings.file_id, row_number
+            """,
+            arguments,
+        ).fetchall()
     with connection.cursor(row_factory=class_row(StepReport)) as cursor:
         steps = cursor.execute(
             """
@@ -132,4 +169,4 @@ def batch_report(connection: Connection, run_key: str | None = None) -> BatchRep
             """,
             arguments,
         ).fetchall()
-    return BatchReport(**batch, files=files, entities=entities, **nodes, steps=steps)
+    return BatchReport(**batch, files=files, entities=entities, quarantine=quarantine, **nodes, steps=steps)
