@@ -7,7 +7,7 @@ import uuid
 import psycopg
 import pytest
 
-from elt.publish import NotPublishable, publish
+from elt.publish import NothingToRollBackTo, NotPublishable, publish, releases, rollback
 from elt.transform import TransformFailed
 
 pytestmark = pytest.mark.integration
@@ -67,6 +67,27 @@ def test_a_night_ends_published_archived_and_documented(published):
     with published.connect("transformer") as connection:
         assert connection.execute("select count(*) from analytics_previous.dim_facilities").fetchall() == [(2,)]
     assert schemas(published) == {"analytics", "analytics_previous", "research", "research_previous"}
+
+    # A rollback puts the release before back, a second one takes that back.
+    with published.connect("transformer") as connection:
+        assert [release.is_live for release in releases(connection)] == [True, False]
+        for live, facilities in ((1, 2), (2, 3)):
+            assert rollback(connection).release_id == live
+            assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(facilities,)]
+
+
+def test_there_is_nothing_to_roll_back_to_before_the_second_release(published):
+    with published.connect("transformer") as connection, pytest.raises(NothingToRollBackTo):
+        rollback(connection)
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(2,)]
+
+
+def test_a_batch_that_is_run_again_publishes_what_came_since(published):
+    (run_key,) = published.ask("select run_key from audit.batches")[0]
+    published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")
+    published.run(run_key)
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(3,)]
+    assert published.ask("select distinct status from audit.ingest_files") == [("archived",)]
 
 
 def test_a_failing_data_test_leaves_the_last_release_live_and_names_the_test(published, admin):
