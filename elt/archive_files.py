@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from psycopg import Connection, sql
 
 from elt import audit
-from elt.audit import LedgerFile
+from elt.audit import LedgerFile, WaitingManifest
 from elt.contract import FEEDS
 from elt.settings import Settings
 from elt.vocabulary import FileStatus
@@ -41,6 +41,21 @@ def archive_files(s3: S3Client, connection: Connection, settings: Settings, batc
                 " archived_at = case when status = %(published)s then now() end,"
                 " status = case when status = %(published)s then %(archived)s else status end where file_id = %(file)s",
                 {"published": FileStatus.PUBLISHED, "archived": FileStatus.ARCHIVED, "file": file.file_id},
+            )
+    with connection.transaction():
+        audit.assert_running(connection, batch_id)
+        # A file that was released or is promoted again was let go before it was published.
+        connection.execute(
+            "update audit.ingest_files set status = %s, archived_at = now()"
+            " where status = %s and input_released_at is not null",
+            [FileStatus.ARCHIVED, FileStatus.PUBLISHED],
+        )
+    for manifest in audit.manifests_done_with(connection):
+        _delete_input(s3, settings, manifest)
+        with connection.transaction():
+            audit.assert_running(connection, batch_id)
+            connection.execute(
+                "update audit.manifests set input_released_at = now() where manifest_id = %s", [manifest.manifest_id]
             )
     _forget_staged_rows(connection, settings, batch_id)
     return len(done)
@@ -79,7 +94,7 @@ def _assert_archived(s3: S3Client, settings: Settings, file: LedgerFile) -> None
         )
 
 
-def _delete_input(s3: S3Client, settings: Settings, file: LedgerFile) -> None:
+def _delete_input(s3: S3Client, settings: Settings, file: LedgerFile | WaitingManifest) -> None:
     """Delete the claimed version and no other: by VersionId, or after a fresh look where the bucket keeps no versions.
 
     Between that look and the delete an overwrite would be lost: a bucket without versioning leaves a window of

@@ -14,9 +14,6 @@ from open_data_contract_standard.model import CustomProperty, OpenDataContractSt
 
 CONTRACTS = Path(__file__).parent / "contracts"
 
-# In the order in which they must be promoted: what is referred to comes before what refers to it.
-FEEDS = ("facilities", "patients", "medical_records", "triage_visits")
-
 SUFFIXES = (".csv",)
 
 
@@ -48,6 +45,7 @@ class Contract:
     delivered_key: tuple[str, ...]
     identifier: str | None
     attributes: tuple[str, ...]
+    promotion_order: int
     reject_limit_rate: float
     reject_limit_rows: int
 
@@ -91,6 +89,7 @@ def contract(feed: str) -> Contract:
         delivered_key=tuple(properties["deliveredKey"]),
         identifier=properties.get("identifier"),
         attributes=tuple(properties["attributes"]),
+        promotion_order=int(limits["promotionOrder"]),
         reject_limit_rate=float(limits["rejectLimitRate"]),
         reject_limit_rows=int(limits["rejectLimitRows"]),
     )
@@ -122,3 +121,13 @@ def _column(property_: SchemaProperty) -> Column:
 
 def _bound(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _feeds() -> tuple[str, ...]:
+    """Every feed that has a contract, in the order in which they must be promoted."""
+    names = [path.name.removesuffix(".odcs.yaml") for path in CONTRACTS.glob("*.odcs.yaml")]
+    return tuple(sorted(names, key=lambda feed: (contract(feed).promotion_order, feed)))
+
+
+# What is referred to comes before what refers to it.
+FEEDS = _feeds()

@@ -59,6 +59,8 @@ FILE_ADVICE = {
     FileCode.INVALID_ENCODING: "the header is not UTF-8: save the file as UTF-8",
     FileCode.UNCLOSED_QUOTE: "a quote is opened and never closed, and swallows the rest: close or double it",
     FileCode.TOO_MANY_REJECTS: "more rows fail than the feed's limits allow: look at the export as a whole",
+    FileCode.MANIFEST_MISMATCH: "it is not the file its manifest describes, or not all of it: drop both again",
+    FileCode.MALFORMED_MANIFEST: "its manifest says neither rows nor sha256 in JSON: correct it, and drop both again",
     FileCode.SUPERSEDED: "a newer version of the same name was taken, or came in between: nothing to do",
 }
 
@@ -153,7 +155,7 @@ def _feed(feed: str) -> str:
     columns = [
         (
             f"`{column.name}`{' *' if column.required else ''}",
-            _rule(column),
+            rule(column),
             _sentence(described.description),
             " ".join(f"`{example}`" for example in described.examples or []),
             "yes" if described.classification == "restricted" else "",
@@ -180,20 +182,21 @@ def _key(rules: Contract) -> str:
     return f"Key: {', '.join(facility + own)}. Everything else is an attribute, and may change."
 
 
-def _rule(column: Column) -> str:
-    rule = TYPES[column.type]
+def rule(column: Column) -> str:
+    """What a column may hold, in words."""
+    words = TYPES[column.type]
     if column.max_length is not None:
-        rule += f", at most {column.max_length} characters"
+        words += f", at most {column.max_length} characters"
     if column.minimum is not None or column.maximum is not None:
-        rule += f", {column.minimum or ''} … {column.maximum or ''}"
+        words += f", {column.minimum or ''} … {column.maximum or ''}"
     if column.domain:
-        rule = "; ".join(
+        words = "; ".join(
             f"{value} ({', '.join(spelling for spelling, stands_for in column.domain.items() if stands_for == value)})"
             for value in dict.fromkeys(column.domain.values())
         )
     if column.normalise:
-        rule += f"; {NORMALISATIONS[column.normalise]}"
-    return rule
+        words += f"; {NORMALISATIONS[column.normalise]}"
+    return words
 
 
 def _is_extension(described: SchemaProperty) -> bool:

@@ -51,6 +51,18 @@ def act_as(connection: psycopg.Connection, role: str) -> psycopg.Connection:
     return connection
 
 
+def end_sessions(connection: psycopg.Connection, application: str) -> None:
+    """End every other session of this log-in that calls itself `application`, and wait up to 5 seconds for each."""
+    with connection.transaction(force_rollback=True):
+        # The log-in may end its own sessions; the role it acts as may not.
+        connection.execute("set local role none")
+        connection.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = %s"
+            " and datname = current_database() and usename = current_user and pid <> pg_backend_pid()",
+            [application],
+        )
+
+
 def initialise(admin: psycopg.Connection, settings: Settings) -> None:
     """Run `init.sql` as a superuser (or RDS master user), and make the log-ins of the pipeline and the API.
 

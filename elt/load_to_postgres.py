@@ -13,6 +13,7 @@ from elt import audit
 from elt.audit import LedgerFile
 from elt.contract import Contract, contract, fold_header
 from elt.extract_from_s3 import read_blocks
+from elt.quarantine import ESCAPE, EXPORTED, QUARANTINE_ID
 from elt.scanner import FileRefused, Scan
 from elt.settings import Settings
 from elt.vocabulary import FileCode, FileStatus
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # What an operator may yet release is held; what no release could mend is rejected.
-HOLDING = {FileCode.UNCLOSED_QUOTE, FileCode.INVALID_ENCODING, FileCode.TOO_MANY_REJECTS}
+HOLDING = {FileCode.UNCLOSED_QUOTE, FileCode.INVALID_ENCODING, *audit.WAIVABLE}
 
 STAGED_LABELS = ("_row_number", "_batch_id", "_file_id", "_reject_code", "_reject_text")
 
@@ -57,12 +58,14 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
                     " Nothing was staged. The transfer is tried again; if it fails again, restore the object from its"
                     " earlier version."
                 )
+            _assert_as_promised(file, scan.records)
             connection.execute(
                 """
-                update audit.ingest_files set status = %s, records_processed = %s, warning = %s, staged_at = now()
+                update audit.ingest_files
+                set status = %s, records_processed = %s, warning = %s, is_correction = %s, staged_at = now()
                 where file_id = %s
                 """,
-                [FileStatus.STAGED, scan.records, warning, file.file_id],
+                [FileStatus.STAGED, scan.records, warning, is_correction(scan.header), file.file_id],
             )
     except FileRefused as refusal:
         with connection.transaction():
@@ -73,6 +76,17 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
     return scan.records
 
 
+def _assert_as_promised(file: LedgerFile, records: int) -> None:
+    """The file has as many records as its manifest says, unless an operator let that pass."""
+    promised = file.expected_records
+    if promised is not None and promised != records and FileCode.MANIFEST_MISMATCH not in file.waived:
+        raise FileRefused(
+            FileCode.MANIFEST_MISMATCH,
+            f"its manifest promises {promised} rows, it has {records}: it was cut short, or the manifest is another's. "
+            f"Drop both again, or let it through: medilink files release {file.file_id}",
+        )
+
+
 def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for block in blocks:
         digest.update(block)
@@ -81,9 +95,10 @@ def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
 
 def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
     """COPY the scan's blocks into the feed's staging table; returns a warning about the header, if any."""
-    columns = map_header(scan.header, feed)
+    returned = _returned(scan.header)
+    columns = map_header(["" if cell in returned else cell for cell in scan.header], feed)
     extra = [header for header, column in zip(scan.header, columns, strict=True) if column is None]
-    if len(set(extra)) < len(extra):
+    if len(set(extra)) < len(extra) or len(set(returned.values())) < len(returned):
         raise FileRefused(
             FileCode.DUPLICATE_COLUMN, "line 1 names a column twice. Keep one, or give them different names."
         )
@@ -91,7 +106,10 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
     labels = sql.SQL(", ").join(map(sql.Identifier, STAGED_LABELS))
     # Columns no contract knows are kept in _extra, by way of a table that has the file's own columns.
     target = sql.Identifier("arriving") if extra else staging
-    fields = [sql.Identifier(column or f"extra {position}") for position, column in enumerate(columns)]
+    fields = [
+        sql.Identifier(column or (QUARANTINE_ID if returned.get(cell) == QUARANTINE_ID else f"extra {position}"))
+        for position, (cell, column) in enumerate(zip(scan.header, columns, strict=True))
+    ]
     if extra:
         connection.execute("drop table if exists arriving")
         connection.execute(
@@ -106,18 +124,30 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
         for block in scan.blocks():
             copy.write(block)
     if extra:
-        known = sql.SQL(", ").join(sql.Identifier(column) for column in columns if column)
+        extra = [header for header in extra if header not in returned]
+        known = [sql.Identifier(column) for column in columns if column]
+        values: list[sql.Composable] = [*known]
+        if returned:
+            values = [sql.SQL("regexp_replace({}, {}, '')").format(field, sql.Literal(ESCAPE)) for field in known]
+            known.append(sql.Identifier(QUARANTINE_ID))
+            values.append(sql.Identifier(QUARANTINE_ID))
         pairs = sql.SQL(", ").join(
             sql.SQL("{}::text, {}").format(sql.Literal(header), field)
-            for header, field, column in zip(scan.header, fields, columns, strict=True)
-            if column is None
+            for header, field in zip(scan.header, fields, strict=True)
+            if header in extra
         )
         connection.execute(
             sql.SQL("""
                 insert into {staging} ({labels}, {known}, _extra)
-                select {labels}, {known}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}')
+                select {labels}, {values}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}')
                 from arriving
-            """).format(staging=staging, labels=labels, known=known, pairs=pairs)
+            """).format(
+                staging=staging,
+                labels=labels,
+                known=sql.SQL(", ").join(known),
+                values=sql.SQL(", ").join(values),
+                pairs=pairs,
+            )
         )
     warnings = []
     if extra:
@@ -125,6 +155,17 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
     if scan.records == 0:
         warnings.append("a header and no record")
     return "; ".join(warnings) or None
+
+
+def is_correction(header: list[str]) -> bool:
+    """Whether rows of a quarantine export come back in this file."""
+    return bool(_returned(header))
+
+
+def _returned(header: list[str]) -> dict[str, str]:
+    """The cells that are the bookkeeping of a quarantine export, and their names; none without `_quarantine_id`."""
+    named = {cell: name for cell in header if (name := cell.strip().casefold()) in EXPORTED}
+    return named if QUARANTINE_ID in named.values() else {}
 
 
 def map_header(header: list[str], feed: Contract) -> list[str | None]:

@@ -16,6 +16,7 @@ from typing import Any
 from psycopg import Connection
 
 from elt import audit
+from elt.database import end_sessions
 from elt.settings import REPOSITORY, Settings
 
 PROJECT = REPOSITORY / "dbt"
@@ -42,7 +43,8 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
     Raises `TransformFailed` naming each failed node; rows of data never appear in it.
     """
-    _end_leftover_sessions(connection)
+    # Layers run one after another: a dbt session still open belongs to a dead run, and must not write into this build.
+    end_sessions(connection, APPLICATION)
     with connection.transaction():
         audit.assert_running(connection, batch_id)
         run_date = connection.execute(
@@ -108,20 +110,6 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         timeout=settings.flow_run_timeout,
         check=False,
     )
-
-
-def _end_leftover_sessions(connection: Connection) -> None:
-    """End every dbt session still open.
-
-    Layers run one after another, so it belongs to a dead run and must not write into the new build.
-    """
-    connection.execute("set role none")
-    connection.execute(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
-        " where application_name = %s and datname = current_database() and usename = current_user",
-        [APPLICATION],
-    )
-    connection.execute("set role loader")
 
 
 def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[str, Any]]) -> None:

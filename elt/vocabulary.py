@@ -48,6 +48,14 @@ class RowCode(StrEnum):
     AMBIGUOUS_PATIENT = "ambiguous_patient"
 
 
+class Decision(StrEnum):
+    """What an operator decides about a file."""
+
+    RELEASE = "release"
+    REJECT = "reject"
+    REPROCESS = "reprocess"
+
+
 class FileCode(StrEnum):
     """Why a file is held or rejected."""
 
@@ -59,6 +67,8 @@ class FileCode(StrEnum):
     INVALID_ENCODING = "invalid_encoding"
     UNCLOSED_QUOTE = "unclosed_quote"
     TOO_MANY_REJECTS = "too_many_rejects"
+    MANIFEST_MISMATCH = "manifest_mismatch"
+    MALFORMED_MANIFEST = "malformed_manifest"
     SUPERSEDED = "superseded"
 
 
@@ -71,7 +81,7 @@ ROW_ADVICE = {
     RowCode.TOO_LONG: "the value is longer than the column allows: shorten it",
     RowCode.CONFLICTING_KEY: (
         "another row of this file has the same key and other values, or the key belongs to another patient:"
-        " decide which is right"
+        " decide which is right. Discard this one, correct it, or let it win: drop it without its _quarantine_id"
     ),
     RowCode.WRONG_COLUMN_COUNT: (
         "the record has more or fewer fields than the header: look for stray separators or quotes"
