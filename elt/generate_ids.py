@@ -549,17 +549,20 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
             feed, disposition, row_hash, delivered_key, file_id, row_number, batch_id,
             error_code, error_column, errors, candidates, delivered, delivered_text
         )
-        select distinct on (row_hash)
+        select
             %(feed)s, disposition, row_hash, delivered_key, file_id, row_number, %(batch)s,
             code, code_column, errors, candidates, delivered, delivered_text
-        from outcome
-        where disposition in ('parked', 'failed') and row_hash not in (
-            select row_hash from quarantine.entries
-            where feed = %(feed)s and closed_reason = 'discarded'
-            except
-            select row_hash from quarantine.entries where feed = %(feed)s and closed_at is null
-        )
-        order by row_hash, row_number
+        from (
+            select distinct on (row_hash) * from outcome
+            where disposition in ('parked', 'failed') and row_hash not in (
+                select row_hash from quarantine.entries
+                where feed = %(feed)s and closed_reason = 'discarded'
+                except
+                select row_hash from quarantine.entries where feed = %(feed)s and closed_at is null
+            )
+            order by row_hash, row_number
+        ) as refused
+        order by row_number
         on conflict (feed, row_hash) where closed_at is null do update set
             disposition = excluded.disposition, error_code = excluded.error_code, error_column = excluded.error_column,
             errors = excluded.errors, candidates = excluded.candidates

@@ -357,6 +357,6 @@ def tally(connection: Connection, by: str) -> list[Tally]:
             inner join audit.ingest_files using (file_id)
             {FACILITY}
             group by 1, 2
-            order by 3 desc, 4 desc, 1, 2
+            order by failed desc, parked desc, subject, entries.feed
             """
         ).fetchall()
