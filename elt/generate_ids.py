@@ -402,6 +402,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
         from incoming
         left join decided using (file_id, row_number)
     """)
+    connection.execute("analyze outcome (disposition, row_hash, delivered_key, quarantine_id)")
 
 
 def _resolve_contested(connection: Connection, feed: Contract) -> None:
@@ -543,6 +544,8 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
     A row that a steward discarded stays discarded, however often it is delivered. The entries that sound rows of this
     file correct are closed: by the `_quarantine_id` they carry, or by their key.
     """
+    # Entries written a moment ago have no statistics: taken for one row, each would be compared with each.
+    connection.execute("set local enable_nestloop = off")
     connection.execute(
         """
         insert into quarantine.entries (
@@ -610,6 +613,7 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
         """,
         {"feed": feed.feed, "batch": batch_id},
     )
+    connection.execute("set local enable_nestloop = on")
 
 
 def _counts(connection: Connection) -> dict[Disposition, int]:

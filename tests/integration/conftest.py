@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -26,3 +28,18 @@ def medilink(warehouse, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return lambda *arguments: CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def finish(warehouse, admin: psycopg.Connection) -> Callable[[], None]:
+    """Let what was promoted be published without dbt, then archive."""
+
+    def publish_and_archive() -> None:
+        batch_id = warehouse.begin(f"archiving-{uuid.uuid4()}")
+        admin.execute("insert into audit.releases (batch_id) values (%s)", [batch_id])
+        admin.execute(
+            "update audit.ingest_files set status = 'published', published_at = now() where status = 'promoted'"
+        )
+        warehouse.archive(batch_id)
+
+    return publish_and_archive
