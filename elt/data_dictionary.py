@@ -45,7 +45,10 @@ STATUSES = {
     FileStatus.PUBLISHED: "the marts that readers see contain it",
     FileStatus.ARCHIVED: "its input object is deleted; the end of a good file",
     FileStatus.DUPLICATE: "the same bytes were promoted before, under whatever name; nothing of it is counted",
-    FileStatus.HELD: "it could be read only in part, or too much of it fails; nothing of it was promoted",
+    FileStatus.HELD: (
+        "it could be read only in part, too much of it fails, or its manifest promises another; nothing of it was "
+        "promoted, until somebody decides"
+    ),
     FileStatus.REJECTED: "it cannot be read, or no feed claims it; nothing of it was promoted",
 }
 
@@ -120,6 +123,24 @@ facilities 722 share their name with another. `facility_state`, `facility_lga`, 
 narrow a reference down: given ones must agree, and senders of such names should fill them in.
 """
 
+MANIFESTS = """\
+## A manifest, if you like
+
+`<name of the file>.manifest.json` beside a file, best before it: `{"rows": 1200, "sha256": "…"}`, rows without the
+header; either may be left out. A file that is not what its manifest promises is held, so that a file that was cut short
+is not taken for the whole. The manifest goes into the archive with its file.
+"""
+
+CORRECTIONS = """\
+## Corrections
+
+A steward exports rows that failed or wait (`medilink quarantine export`). The file has the feed's own columns, and
+`_quarantine_id`, `_error_code`, `_error_column`, `_file`, `_row`, `_text`. Corrected and dropped again under a name of
+its feed, each row closes the entry that its `_quarantine_id` names, if it is sound. In such a file, and in no other,
+one leading apostrophe before `=`, `+`, `-`, `@`, tab or CR is removed from every cell: the export put it there, because
+a spreadsheet would take the cell for a formula.
+"""
+
 IDENTITY = """\
 Every record of a promoted file has exactly one disposition; the database refuses counts that do not add up:
 
@@ -136,6 +157,8 @@ def render() -> str:
         INTRODUCTION,
         *(_feed(feed) for feed in FEEDS),
         CHANGES,
+        MANIFESTS,
+        CORRECTIONS,
         "## What becomes of a row\n\n" + IDENTITY,
         _table(("disposition", "meaning"), _described(DISPOSITIONS)),
         "## Codes of rows\n\nA message names file, row, column and code, never the value.\n",

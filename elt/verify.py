@@ -62,14 +62,16 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
                 where (sightings.file_id, sightings.row_number) = (standing.file_id, standing.row_number)
             )
         ) as rows_inserted
-        cross join lateral (
-            select count(*) as restored from ({STANDING}) as standing
+        left join (
+            select again.reprocess_of, count(*) as restored
+            from ({STANDING}) as standing
             inner join audit.ingest_files as again on again.file_id = standing.file_id
-            where again.reprocess_of = ingest_files.file_id and not exists (
+            where again.reprocess_of is not null and not exists (
                 select from quarantine.sightings
-                where (sightings.file_id, sightings.row_number) = (ingest_files.file_id, standing.row_number)
+                where (sightings.file_id, sightings.row_number) = (again.reprocess_of, standing.row_number)
             )
-        ) as rows_restored
+            group by 1
+        ) as rows_restored on rows_restored.reprocess_of = ingest_files.file_id
         cross join lateral (
             select
                 count(*) filter (where disposition = 'parked') as parked,
@@ -80,7 +82,7 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
             and (
                 (records_parked, records_failed) is distinct from (parked, failed)
                 -- What was lost may have been entered again from the same bytes.
-                or records_inserted not between inserted and inserted + restored
+                or records_inserted not between inserted and inserted + coalesce(restored, 0)
             )
         """,
         "rows were added or removed behind the pipeline's back, or it has a defect: restore, or reprocess the file",

@@ -41,7 +41,10 @@ select
     file_id,
     row_number,
     md5(lower(plate))::uuid as key,
-    case when facility.candidates = 0 then 'missing_facility' when facility.candidates > 1 then 'ambiguous_facility' end as code,
+    case
+        when facility.candidates = 0 then 'missing_facility'
+        when facility.candidates > 1 then 'ambiguous_facility'
+    end as code,
     'facility_name' as code_column,
     facility.candidates::integer as candidates,
     facility.id as facility_id,
@@ -49,7 +52,8 @@ select
     seats::integer as seats
 from unresolved as delivered
 cross join lateral (
-    select min(id) as id, count(*) as candidates from public.facilities where lower(name) = lower(delivered.facility_name)
+    select min(id) as id, count(*) as candidates
+    from public.facilities where lower(name) = lower(delivered.facility_name)
 ) as facility
 """
 

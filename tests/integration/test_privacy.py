@@ -49,7 +49,10 @@ def test_no_canary_is_in_any_output_of_a_run(warehouse):
         "MEDILINK_HOME": str(settings.medilink_home),
     }
     said = []
-    for command in (("run",), ("report", "--json"), ("verify", "--json")):
+    for command in (
+        ("run",), ("report", "--json"), ("verify", "--json"), ("quarantine", "list", "--json"),
+        ("quarantine", "show", "1"), ("quarantine", "report", "--json"), ("files", "--json"), ("audit", "--json"),
+    ):  # fmt: skip
         answer = subprocess.run(
             [sys.executable, "-c", "from elt.cli import main; main()", *command],
             env=environment, capture_output=True, text=True, check=False, timeout=300,

@@ -11,6 +11,7 @@ import openpyxl
 import pytest
 
 from elt import quarantine
+from elt.contract import SUFFIXES
 from elt.quarantine import Filter
 
 pytestmark = pytest.mark.integration
@@ -87,7 +88,8 @@ def test_what_is_in_quarantine_is_told_without_a_value(clinic):
     assert opened(clinic, feed="facilities") == opened(clinic, file="other.csv") == opened(clinic, is_open=False) == []
 
 
-def test_show_names_file_row_columns_rules_and_what_to_do(clinic, medilink):
+@pytest.mark.usefixtures("clinic")
+def test_show_names_file_row_columns_rules_and_what_to_do(medilink):
     answer = medilink("quarantine", "show", 1)
     assert answer.exit_code == 0
     for said in ("patients.csv row 3", "column sex: not_in_domain", "column dob: invalid_type", "1900-01-01 … today",
@@ -124,8 +126,6 @@ def test_exported_corrected_dropped_closed(clinic, tmp_path, form):
 
 
 def test_a_workbook_that_is_dropped_as_it_was_exported(clinic, tmp_path):
-    from elt.contract import SUFFIXES
-
     if ".xlsx" not in SUFFIXES:
         pytest.skip("workbooks cannot be dropped yet")
     path = tmp_path / "patients-corrected.xlsx"
@@ -153,7 +153,8 @@ def test_a_spreadsheet_takes_nothing_in_an_export_for_a_formula(clinic, tmp_path
     assert {"=Sade", "+2348012345678", "''@Twin"} <= {cell.value for cell in cells}
 
 
-def test_an_export_is_the_stewards_own_and_overwrites_nothing(clinic, tmp_path, medilink):
+@pytest.mark.usefixtures("clinic")
+def test_an_export_is_the_stewards_own_and_overwrites_nothing(tmp_path, medilink):
     path = tmp_path / "patients.csv"
     answer = medilink("quarantine", "export", "--feed", "patients", "--code", "missing_value", path)
     assert answer.output.startswith("1 rows in")
@@ -381,7 +382,8 @@ def test_what_grows_old_is_named_by_feed_code_and_facility(clinic, medilink, adm
     assert medilink("quarantine", "ageing", "--days", 10).exit_code == 0
 
 
-def test_the_report_counts_by_facility_and_names_only_known_ones(clinic, medilink):
+@pytest.mark.usefixtures("clinic")
+def test_the_report_counts_by_facility_and_names_only_known_ones(medilink):
     assert json.loads(medilink("quarantine", "report", "--json").output) == [
         {"subject": None, "feed": "patients", "failed": 1, "parked": 1, "closed": 0},
         {"subject": "Epe Clinic", "feed": "patients", "failed": 1, "parked": 0, "closed": 0},
