@@ -48,6 +48,8 @@ def unknown_words(command: str) -> list[str]:
         return [word for word in (*words[:1], *options) if word not in usage(script)]
     known: object = typer.main.get_command(cli.app)
     while isinstance(known, TyperGroup):
+        if known.invoke_without_command and (not words or words[0].startswith("-")):
+            break  # A group that is a command too, with options of its own.
         if not words or words[0] not in known.commands:
             return [] if not words or words == ["…"] else words[:1]
         known = known.commands[words.pop(0)]
