@@ -12,12 +12,14 @@ from typing import Any
 
 from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
 
+from elt.header import fold_header
+
 CONTRACTS = Path(__file__).parent / "contracts"
 
 # In the order in which they must be promoted: what is referred to comes before what refers to it.
 FEEDS = ("facilities", "patients", "medical_records", "triage_visits")
 
-SUFFIXES = (".csv",)
+SUFFIXES = (".csv", ".xlsx", ".xls")
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,6 @@ class Contract:
         """The column a header cell names: case, and runs of space and underscore, do not matter."""
         folded = fold_header(header)
         return next((column for column in self.columns if column.name == folded), None)
-
-
-def fold_header(header: str) -> str:
-    """`" Facility  Name"` and `facility_name` are one header."""
-    return "_".join(header.replace("_", " ").casefold().split())
 
 
 def feed_of(key: str) -> str | None:
