@@ -90,11 +90,11 @@ INTRODUCTION = f"""\
 Made from `elt/contracts/*.odcs.yaml` and `elt/vocabulary.py` by `python -m elt.data_dictionary`: change those instead.
 
 A **feed** is one kind of file. A file belongs to the feed whose name its own name begins with: `patients.csv`,
-`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes: `{"`, `".join(SUFFIXES)}`.
-What a file is, its first bytes tell, not its suffix. CSV: separator comma, encoding UTF-8, with or without BOM. Line 1
-is the header; its columns may stand in any order, and case, spaces and underscores in their names do not matter. A
-column that the contract does not know is kept (`_extra`), and mentioned. Feeds are promoted in the order in which they
-stand here; within a feed, files in the order in which they were dropped.
+`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes:
+`{"`, `".join(SUFFIXES)}`. What a file is, its first bytes tell, not its suffix. CSV: separator comma, encoding UTF-8,
+with or without BOM. Line 1 is the header; its columns may stand in any order, and case, spaces and underscores in their
+names do not matter. A column that the contract does not know is kept (`_extra`), and mentioned. Feeds are promoted in
+the order in which they stand here; within a feed, files in the order in which they were dropped.
 
 An absent column never changes a value. An empty cell means "not given", and never erases one.
 
@@ -104,7 +104,7 @@ An absent column never changes a value. An empty cell means "not given", and nev
 - Keys are compared without regard to case; what is not given equals what is not given.
 - Numbers compare as numbers (`6.60` = `6.6`), times as instants (`09:00+01:00` = `08:00Z`); a time without an offset is
   UTC, a day without a time its midnight. `today`, `1_000` or `12,5` are no values.
-- In workbooks: text is taken as it stands (`007`); a number is written in full (`8012345678`, never `8012345678.0` or
+- In workbooks: text is taken as it stands (`007`); a number is written in full (`8012345678`, never with `.0` or as
   `8.01E+09`), with the leading zeros that its format shows (`00000000000`); dates and times become ISO 8601, whether the
   workbook counts from 1900 or from 1904. Of a number of more than 15 digits a spreadsheet keeps 15: format such columns
   as text.

@@ -86,7 +86,7 @@ ROW_ADVICE = {
         "a cell of the row shows an error such as #N/A, or holds a formula that was never calculated:"
         " open the workbook in a spreadsheet program, correct it and save it"
     ),
-    RowCode.MERGED_CELLS: "the row has merged cells, and which row or column their value belongs to is not told: unmerge",
+    RowCode.MERGED_CELLS: "the row has merged cells, which do not tell whose value they hold: unmerge and fill them in",
     RowCode.INVALID_ENCODING: "the record is not valid UTF-8: export the file as UTF-8",
     RowCode.MISSING_FACILITY: (
         "no facility of that name is known yet: it is tried again on every run; drop the facility"

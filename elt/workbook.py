@@ -71,7 +71,7 @@ class Workbook:
                 bufsize=0,
             )
         try:
-            told = json.loads(self._receive(b"H")[1])
+            told = json.loads(self._receive()[1])
         except BaseException:
             self._end()
             raise
@@ -90,20 +90,19 @@ class Workbook:
 
     def blocks(self) -> Iterator[bytes]:
         """COPY blocks, as those of `scanner.Scan`."""
-        while (frame := self._receive(b"BE"))[0] == b"B":
+        while (frame := self._receive())[0] == b"B":
             yield frame[1]
         counts: dict[str, Any] = json.loads(frame[1])
         self.records, self.rejects = counts["records"], counts["rejects"]
         self.warnings += counts["warnings"]
 
-    def _receive(self, kinds: bytes) -> tuple[bytes, bytes]:
-        """The next frame, of one of these kinds; raises what the child refused the file for, or ended of."""
+    def _receive(self) -> tuple[bytes, bytes]:
+        """The next frame, its letter and its payload; raises what the child refused the file for, or ended of."""
         kind, length = FRAME.unpack(self._take(FRAME.size))
         payload = self._take(length)
         if kind == b"R":
             refusal = json.loads(payload)
             raise FileRefused(FileCode(refusal["code"]), refusal["message"])
-        assert kind in kinds
         return kind, payload
 
     def _take(self, count: int) -> bytes:
@@ -121,7 +120,7 @@ class Workbook:
         return bytes(taken)
 
     def _ended(self) -> FileRefused:
-        """Why the child ended without a word: a limit ends it by a signal, a parser that meets the absurd by a fault."""
+        """Why the child ended without a word: by the signal of a limit, or because a parser failed on the absurd."""
         code = self._child.wait()
         if code < 0:
             return too_large(f"takes more memory or time than a workbook may (signal {-code})")

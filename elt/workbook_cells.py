@@ -12,7 +12,7 @@ import re
 import struct
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 from xml.parsers import expat
@@ -70,9 +70,11 @@ class _Extent:
         self.top, self.bottom = min(self.top, row), max(self.bottom, row)
         self.left, self.right = min(self.left, column), max(self.right, column)
 
-    @property
-    def cells(self) -> int:
-        return max(0, self.bottom - self.top + 1) * max(0, self.right - self.left + 1)
+    def assert_within_cap(self) -> None:
+        """Raise `FileRefused` (workbook_too_large) where more would be allocated than a sheet may span."""
+        cells = max(0, self.bottom - self.top + 1) * max(0, self.right - self.left + 1)
+        if cells > MAX_CELLS:
+            raise too_large(f"has a sheet that spans {cells} cells, more than {MAX_CELLS}")
 
 
 def too_large(what: str) -> FileRefused:
@@ -159,10 +161,10 @@ class OoxmlParts:
         part = self._sheets[index]
         if not self._padding and self._is_plain(part):
             return SheetCells()
-        cells, extent = self._parse_sheet(part)
-        if extent.cells > MAX_CELLS:
-            raise too_large(f"has a sheet that spans {extent.cells} cells, more than {MAX_CELLS}")
-        return cells
+        parser = _SheetParser(self._padding, self._calculates_on_load)
+        parser.parse(self._blocks(part))
+        parser.extent.assert_within_cap()
+        return parser.cells
 
     def _is_plain(self, part: str) -> bool:
         """Whether a sheet, spelled as all common programs do, holds no formula and no error and spans few cells.
@@ -185,55 +187,66 @@ class OoxmlParts:
         right = max((column_number(letters.decode()) for letters in columns), default=-1)
         return bool(columns) and bottom * (right + 1) <= MAX_CELLS
 
-    def _parse_sheet(self, part: str) -> tuple[SheetCells, _Extent]:
-        cells, extent = SheetCells(), _Extent()
-        row = column = -1
-        cell: dict[str, str] = {}
-        text: list[str] = []
-        has_formula = has_value = False
 
-        def start(name: str, given: dict[str, str]) -> None:
-            nonlocal row, column, cell, has_formula, has_value
-            name = name.rpartition(":")[2]
-            if name == "c":
-                cell, has_formula, has_value = given, False, False
-                text.clear()
-                place = _REFERENCE.fullmatch(given.get("r", ""))
-                column = column_number(place[1]) if place else column + 1
-                row = int(place[2]) - 1 if place else row
-            elif name == "row":
-                row, column = int(given.get("r", row + 2)) - 1, -1
-            elif name == "f":
-                has_formula = True
-            elif name == "v":
-                has_value = True
-                parser.CharacterDataHandler = text.append
-            elif name == "is":
-                extent.add(row, column)
+@dataclass
+class _SheetParser:
+    """Reads the XML of one sheet, whatever its spelling."""
 
-        def end(name: str) -> None:
-            name = name.rpartition(":")[2]
-            if name == "v":
-                parser.CharacterDataHandler = None
-            elif name == "c":
-                value, kind = "".join(text), cell.get("t", "n")
-                if value or has_formula:
-                    extent.add(row, column)
-                # A program that asks for a calculation on opening has written 0, or nothing, in place of values.
-                is_blank = not value and not (kind == "str" and has_value)
-                if kind == "e":
-                    cells.valueless[row][column] = value
-                elif has_formula and (is_blank or (self._calculates_on_load and value in {"", "0"})):
-                    cells.valueless[row][column] = NEVER_CALCULATED
-                elif kind == "n" and value and cell.get("s") in self._padding:
-                    cells.zero_padded[row][column] = self._padding[cell["s"]]
+    padding: dict[str, int]
+    calculates_on_load: bool
+    cells: SheetCells = field(default_factory=SheetCells)
+    extent: _Extent = field(default_factory=_Extent)
+    row: int = -1
+    column: int = -1
 
-        parser = _parser()
-        parser.StartElementHandler, parser.EndElementHandler = start, end
-        for block in self._blocks(part):
-            parser.Parse(block)
-        parser.Parse(b"", True)  # noqa: FBT003 (expat takes no name for it)
-        return cells, extent
+    def parse(self, blocks: Iterable[bytes]) -> None:
+        self._parser = _parser()
+        self._parser.StartElementHandler, self._parser.EndElementHandler = self._start, self._end
+        self._text: list[str] = []
+        for block in blocks:
+            self._parser.Parse(block)
+        self._parser.Parse(b"", True)  # noqa: FBT003 (expat takes no name for it)
+
+    def _start(self, name: str, given: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]
+        if name == "c":
+            self._cell, self._has_formula, self._has_value = given, False, False
+            self._text.clear()
+            place = _REFERENCE.fullmatch(given.get("r", ""))
+            self.column = column_number(place[1]) if place else self.column + 1
+            self.row = int(place[2]) - 1 if place else self.row
+        elif name == "row":
+            self.row, self.column = int(given.get("r", self.row + 2)) - 1, -1
+        elif name == "f":
+            self._has_formula = True
+        elif name == "v":
+            self._has_value = True
+            self._parser.CharacterDataHandler = self._text.append
+        elif name == "is":
+            self.extent.add(self.row, self.column)
+
+    def _end(self, name: str) -> None:
+        name = name.rpartition(":")[2]
+        if name == "v":
+            self._parser.CharacterDataHandler = None
+        elif name == "c":
+            self._end_cell("".join(self._text), self._cell.get("t", "n"))
+
+    def _end_cell(self, value: str, kind: str) -> None:
+        if value or self._has_formula:
+            self.extent.add(self.row, self.column)
+        if kind == "e":
+            self.cells.valueless[self.row][self.column] = value
+        elif self._has_formula and self._is_uncalculated(value, kind):
+            self.cells.valueless[self.row][self.column] = NEVER_CALCULATED
+        elif kind == "n" and value and self._cell.get("s") in self.padding:
+            self.cells.zero_padded[self.row][self.column] = self.padding[self._cell["s"]]
+
+    def _is_uncalculated(self, value: str, kind: str) -> bool:
+        if self.calculates_on_load and value in {"", "0"}:
+            return True  # A program that asks for a calculation on opening has written 0, or nothing, for a value.
+        is_empty_text = kind == "str" and self._has_value
+        return not value and not is_empty_text
 
 
 _CELL = re.compile(rb'<c r="([A-Z]{1,3})[0-9]{1,7}"')
@@ -327,8 +340,7 @@ class BiffParts:
                         cells.zero_padded[row][column + offset] = self._padding[style]
             elif record in {NUMBER, RK} and style in self._padding:
                 cells.zero_padded[row][column] = self._padding[style]
-        if extent.cells > MAX_CELLS:
-            raise too_large(f"has a sheet that spans {extent.cells} cells, more than {MAX_CELLS}")
+        extent.assert_within_cap()
         return cells
 
 

@@ -28,7 +28,7 @@ import python_calamine as calamine
 from elt.header import fold_header
 from elt.scanner import FileRefused
 from elt.vocabulary import FileCode, RowCode
-from elt.workbook_cells import BLOCK_BYTES, BiffParts, OoxmlParts, Parts, SheetCells, encrypted, no_workbook, too_large
+from elt.workbook_cells import BLOCK_BYTES, BiffParts, OoxmlParts, Parts, encrypted, no_workbook, too_large
 
 MEMORY_BYTES = 2 * 1024**3
 CPU_SECONDS = 300
@@ -170,10 +170,8 @@ class _Table:
         """What is to be told of the rows, after `blocks()`."""
         if not self.long_numbers:
             return []
-        return [
-            f"numbers of more than {KEPT_DIGITS} digits, of which a spreadsheet keeps {KEPT_DIGITS}"
-            f" (format such columns as text): {self.long_numbers}"
-        ]
+        advice = f"of which a spreadsheet keeps {KEPT_DIGITS} (format such columns as text)"
+        return [f"numbers of more than {KEPT_DIGITS} digits, {advice}: {self.long_numbers}"]
 
     def blocks(self, labels: tuple[int, ...]) -> Iterator[bytes]:
         """COPY blocks, as those of `scanner.Scan`."""
@@ -242,7 +240,9 @@ class _Table:
         """The row as a line of CSV, with what stands in its cells without value."""
         shown = dict(enumerate(texts, self._left)) | (odd or {})
         line = io.StringIO(newline="")
-        csv.writer(line, lineterminator="").writerow(shown.get(column, "") for column in range(self._left, max(shown) + 1))
+        csv.writer(line, lineterminator="").writerow(
+            shown.get(column, "") for column in range(self._left, max(shown) + 1)
+        )
         return line.getvalue().replace("\0", "\\x00")
 
     def _text(self, value: Value) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import io
 import struct
 import zipfile
@@ -16,7 +16,7 @@ from xlwt.CompoundDoc import XlsDoc
 
 def xlsx(
     rows: Iterable[Sequence[object]],
-    change: Callable[[openpyxl.Workbook, Worksheet], None] = lambda book, sheet: None,
+    change: Callable[[openpyxl.Workbook, Worksheet], object] = lambda *_: None,
     title: str = "Sheet1",
 ) -> bytes:
     """An .xlsx file with these rows; `change` sees the workbook and its sheet before they are saved."""
@@ -32,14 +32,14 @@ def xlsx(
 
 
 STYLES = {
-    datetime.datetime: xlwt.easyxf(num_format_str="yyyy-mm-dd hh:mm:ss"),
-    datetime.date: xlwt.easyxf(num_format_str="yyyy-mm-dd"),
+    dt.datetime: xlwt.easyxf(num_format_str="yyyy-mm-dd hh:mm:ss"),
+    dt.date: xlwt.easyxf(num_format_str="yyyy-mm-dd"),
 }
 
 
 def xls(
     rows: Iterable[Sequence[object]],
-    change: Callable[[xlwt.Workbook, xlwt.Worksheet], None] = lambda book, sheet: None,
+    change: Callable[[xlwt.Workbook, xlwt.Worksheet], object] = lambda *_: None,
     title: str = "Sheet1",
 ) -> bytes:
     """An .xls file with these rows."""
@@ -83,8 +83,7 @@ def zip_bomb(rows: Iterable[Sequence[object]], size: int = 128 * 1024**2) -> byt
 
 def lying_zip_bomb(rows: Iterable[Sequence[object]], size: int = 128 * 1024**2) -> bytes:
     """The same, in the sheet itself, with a directory that says it is small."""
-    spaces = lambda sheet: sheet.replace(b"<sheetData>", b"<sheetData>" + b" " * size)  # noqa: E731
-    bomb = with_parts(xlsx(rows), {SHEET: spaces})
+    bomb = with_parts(xlsx(rows), {SHEET: lambda sheet: sheet.replace(b"<sheetData>", b"<sheetData>" + b" " * size)})
     with zipfile.ZipFile(io.BytesIO(bomb)) as archive:
         true = archive.getinfo(SHEET).file_size
     return bomb.replace(struct.pack("<I", true), struct.pack("<I", 2000))
@@ -107,7 +106,7 @@ def other_ole_document() -> bytes:
 
 
 def encrypted_xls(rows: Iterable[Sequence[object]]) -> bytes:
-    """An .xls file with the record that says that what follows is encrypted, in place of the one that names the user."""
+    """An .xls file with the record that says that the rest is encrypted, in place of the one that names the user."""
     workbook = xls(rows)
     name_of_user = struct.pack("<HH", 0x5C, 112)
     assert name_of_user in workbook

@@ -1,4 +1,4 @@
-"""Workbooks: each cell as the text it stands for, each row numbered as in its sheet, and nothing taken that is a trap."""
+"""Workbooks: each cell as the text it stands for, each row numbered as in its sheet, and no trap stepped into."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def test_rows_are_numbered_as_in_the_sheet_and_empty_ones_are_none(make):
         (False, "FALSE"),
         (dt.date(2025, 1, 15), "2025-01-15"),
         (dt.date(1900, 1, 15), "1900-01-15"),
-        (dt.datetime(2025, 1, 15, 9, 30), "2025-01-15 09:30:00"),
-        (dt.datetime(1999, 12, 31, 23, 59, 59), "1999-12-31 23:59:59"),
-        ("say \"hi\",\nO'Neil", "say \"hi\",\nO'Neil"),
+        (dt.datetime.fromisoformat("2025-01-15 09:30:00"), "2025-01-15 09:30:00"),
+        (dt.datetime.fromisoformat("1999-12-31 23:59:59"), "1999-12-31 23:59:59"),
+        ('say "hi",\nO\'Neil', 'say "hi",\nO\'Neil'),
         ("Ọlá Ẹ̀bùn 🏥", "Ọlá Ẹ̀bùn 🏥"),
         ("\\.", "\\."),
         ("=1+1 as text", "=1+1 as text"),
@@ -96,13 +96,13 @@ def test_rows_are_numbered_as_in_the_sheet_and_empty_ones_are_none(make):
 )
 def test_a_cell_becomes_the_text_it_stands_for(make, value, text):
     if value == "=1+1 as text" and make is xlsx:
-        make = partial(xlsx, change=lambda book, sheet: setattr(sheet["B2"], "data_type", "s"))
+        make = partial(xlsx, change=lambda _, sheet: setattr(sheet["B2"], "data_type", "s"))
     assert good(read(make([HEADER, ["A", value, "C"]]))[1]) == [(2, ["A", text, "C"])]
 
 
 def test_every_second_of_a_day_arrives_as_it_was_written():
-    noon = dt.datetime(2024, 2, 29)
-    times = [noon + dt.timedelta(seconds=step * 61) for step in range(1416)]
+    midnight = dt.datetime.fromisoformat("2024-02-29")
+    times = [midnight + dt.timedelta(seconds=step * 61) for step in range(1416)]
     _, rows = read(xlsx([HEADER, *(["A", "B", time] for time in times[1:])]))
     assert [fields[2] for _, fields in good(rows)] == [str(time) for time in times[1:]]
 
@@ -112,7 +112,7 @@ def epoch_of_1904(book, _):
 
 
 def test_xlsx_dates_counted_from_1904():
-    rows = [HEADER, ["A", dt.date(2025, 1, 15), dt.datetime(2025, 1, 15, 9, 30)]]
+    rows = [HEADER, ["A", dt.date(2025, 1, 15), dt.datetime.fromisoformat("2025-01-15 09:30:00")]]
     data = xlsx(rows, epoch_of_1904)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert b'date1904="1"' in archive.read("xl/workbook.xml")
@@ -165,7 +165,12 @@ def calculated(book, _):
 
 @pytest.mark.parametrize(
     ("cached", "kind", "text"),
-    [(b"<v>5</v>", b"", "5"), (b"<v>five</v>", b' t="str"', "five"), (b"<v></v>", b' t="str"', ""), (b"<v>0</v>", b"", "0")],
+    [
+        (b"<v>5</v>", b"", "5"),
+        (b"<v>five</v>", b' t="str"', "five"),
+        (b"<v></v>", b' t="str"', ""),
+        (b"<v>0</v>", b"", "0"),
+    ],
 )
 def test_formulas_give_the_value_last_calculated(cached, kind, text):
     data = with_parts(xlsx([HEADER, ["A", "B", 5]], calculated), {SHEET: formula_in_c2(cached, kind)})
@@ -386,7 +391,10 @@ def test_an_external_entity_in_the_sheet_is_refused():
 
 
 def test_an_external_entity_in_the_strings_is_not_followed():
-    strings = ENTITY + b'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&secret;</t></si></sst>'
+    strings = (
+        ENTITY
+        + b'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&secret;</t></si></sst>'
+    )
     data = with_parts(shared_strings([*HEADER, "A", "B", "C"]), {"xl/sharedStrings.xml": strings})
     assert refusal(data) == "not_a_workbook"
 
@@ -456,4 +464,3 @@ def test_plain_and_odd_sheets_are_read_alike():
     assert len(rows) == 3000
     assert good(read(xlsx(one_formula))[1]) == rows
     assert good(read(xls(plain))[1]) == rows
-
