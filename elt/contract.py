@@ -12,9 +12,11 @@ from typing import Any
 
 from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
 
+from elt.header import fold_header
+
 CONTRACTS = Path(__file__).parent / "contracts"
 
-SUFFIXES = (".csv",)
+SUFFIXES = (".csv", ".xlsx", ".xls")
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,6 @@ class Contract:
         """The column a header cell names: case, and runs of space and underscore, do not matter."""
         folded = fold_header(header)
         return next((column for column in self.columns if column.name == folded), None)
-
-
-def fold_header(header: str) -> str:
-    """`" Facility  Name"` and `facility_name` are one header."""
-    return "_".join(header.replace("_", " ").casefold().split())
 
 
 def feed_of(key: str) -> str | None:

@@ -61,6 +61,15 @@ FILE_ADVICE = {
     FileCode.DUPLICATE_COLUMN: "line 1 names a column twice: keep one, or give them different names",
     FileCode.INVALID_ENCODING: "the header is not UTF-8: save the file as UTF-8",
     FileCode.UNCLOSED_QUOTE: "a quote is opened and never closed, and swallows the rest: close or double it",
+    FileCode.NOT_A_WORKBOOK: (
+        "the file begins like a workbook and is none, or is damaged or cut short: save it as .xlsx in a spreadsheet"
+        " program"
+    ),
+    FileCode.ENCRYPTED_WORKBOOK: "the workbook asks for a password: save it without one",
+    FileCode.WORKBOOK_TOO_LARGE: (
+        "the workbook unpacks to, spans or takes more than one may: delete what lies outside the table, split the file,"
+        " or save it as CSV"
+    ),
     FileCode.TOO_MANY_REJECTS: "more rows fail than the feed's limits allow: look at the export as a whole",
     FileCode.MANIFEST_MISMATCH: "it is not the file its manifest describes, or not all of it: drop both again",
     FileCode.MALFORMED_MANIFEST: "its manifest says neither rows nor sha256 in JSON: correct it, and drop both again",
@@ -86,11 +95,11 @@ INTRODUCTION = f"""\
 Made from `elt/contracts/*.odcs.yaml` and `elt/vocabulary.py` by `python -m elt.data_dictionary`: change those instead.
 
 A **feed** is one kind of file. A file belongs to the feed whose name its own name begins with: `patients.csv`,
-`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffix: `{"`, `".join(SUFFIXES)}`.
-Separator: comma. Encoding: UTF-8, with or without BOM. Line 1 is the header; its columns may stand in any order, and
-case, spaces and underscores in their names do not matter. A column that the contract does not know is kept (`_extra`),
-and mentioned. Feeds are promoted in the order in which they stand here; within a feed, files in the order in which they
-were dropped.
+`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes:
+`{"`, `".join(SUFFIXES)}`. What a file is, its first bytes tell, not its suffix. CSV: separator comma, encoding UTF-8,
+with or without BOM. Line 1 is the header; its columns may stand in any order, and case, spaces and underscores in their
+names do not matter. A column that the contract does not know is kept (`_extra`), and mentioned. Feeds are promoted in
+the order in which they stand here; within a feed, files in the order in which they were dropped.
 
 An absent column never changes a value. An empty cell means "not given", and never erases one.
 
@@ -100,8 +109,29 @@ An absent column never changes a value. An empty cell means "not given", and nev
 - Keys are compared without regard to case; what is not given equals what is not given.
 - Numbers compare as numbers (`6.60` = `6.6`), times as instants (`09:00+01:00` = `08:00Z`); a time without an offset is
   UTC, a day without a time its midnight. `today`, `1_000` or `12,5` are no values.
+- In workbooks: text is taken as it stands (`007`); a number is written in full (`8012345678`, never with `.0` or as
+  `8.01E+09`), with the leading zeros that its format shows (`00000000000`); dates and times become ISO 8601, whether the
+  workbook counts from 1900 or from 1904. Of a number of more than 15 digits a spreadsheet keeps 15: format such columns
+  as text.
 - `today` and `tomorrow` in the ranges below are UTC days, at the time of the run.
 - Restricted columns hold patient data. They appear in no log, message or error.
+"""
+
+WORKBOOKS = """\
+## Workbooks
+
+One sheet of a workbook is read: the one named like the feed, else the only one with the feed's required columns, else
+the only one there is. Its first row that is not empty is the header; every later row that is not empty is a record,
+numbered as in the sheet. Hidden sheets are never read, hidden rows and columns are; other sheets, hidden sheets and
+macros (which never run) are mentioned as a warning. A column without a header must be empty.
+
+Of a formula, the value that was last calculated is taken. A row with a cell that shows an error, or whose formula was
+never calculated, fails as `cell_without_value`, and a row with merged cells as `merged_cells`; its other rows are
+taken. A formula counts as never calculated too where the program that wrote the workbook asks for a calculation on
+opening and wrote 0 as the value, as XlsxWriter does. An `.xls` file does not tell such formulas from empty text.
+
+A workbook may have 128 MiB, unpack to 1 GiB (and, beyond 64 MiB, to 100 times its size), and span 16 million cells; it
+is read in a process of its own, in no more than 2 GiB of memory and 300 seconds of work.
 """
 
 CHANGES = """\
@@ -156,6 +186,7 @@ def render() -> str:
     sections = [
         INTRODUCTION,
         *(_feed(feed) for feed in FEEDS),
+        WORKBOOKS,
         CHANGES,
         MANIFESTS,
         CORRECTIONS,

@@ -5,18 +5,22 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from psycopg import Connection, sql
 
 from elt import audit
 from elt.audit import LedgerFile
-from elt.contract import Contract, contract, fold_header
+from elt.contract import Contract, contract
 from elt.extract_from_s3 import read_blocks
+from elt.header import fold_header
 from elt.quarantine import ESCAPE, EXPORTED, QUARANTINE_ID
 from elt.scanner import FileRefused, Scan
 from elt.settings import Settings
 from elt.vocabulary import FileCode, FileStatus
+from elt.workbook import Workbook, is_workbook
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,8 +54,9 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
                 return 0
             digest = hashlib.sha256()
             answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))
-            scan = Scan(_hashed(read_blocks(answer["Body"]), digest), labels=(file.batch_id, file.file_id))
-            warning = _copy(connection, scan, feed)
+            blocks = _hashed(read_blocks(answer["Body"]), digest)
+            with _reading(blocks, (file.batch_id, file.file_id), feed) as scan:
+                warning = _copy(connection, scan, feed)
             if digest.hexdigest() != file.sha256:
                 raise ArchivedBytesDiffer(
                     f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}."
@@ -93,14 +98,26 @@ def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
         yield block
 
 
-def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
+@contextmanager
+def _reading(blocks: Iterator[bytes], labels: tuple[int, ...], feed: Contract) -> Iterator[Scan | Workbook]:
+    """The reader for a file of this kind, which its first bytes tell, not its name."""
+    beginning = next(blocks, b"")
+    blocks = chain([beginning], blocks)
+    if is_workbook(beginning):
+        with Workbook(blocks, labels, feed) as workbook:
+            yield workbook
+    else:
+        yield Scan(blocks, labels)
+
+
+def _copy(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str | None:
     """COPY the scan's blocks into the feed's staging table; returns a warning about the header, if any."""
     returned = _returned(scan.header)
-    columns = map_header(["" if cell in returned else cell for cell in scan.header], feed)
+    columns = map_header(["" if cell in returned else cell for cell in scan.header], feed, scan.place)
     extra = [header for header, column in zip(scan.header, columns, strict=True) if column is None]
     if len(set(extra)) < len(extra) or len(set(returned.values())) < len(returned):
         raise FileRefused(
-            FileCode.DUPLICATE_COLUMN, "line 1 names a column twice. Keep one, or give them different names."
+            FileCode.DUPLICATE_COLUMN, f"{scan.place} names a column twice. Keep one, or give them different names."
         )
     staging = sql.Identifier("staging", feed.feed)
     labels = sql.SQL(", ").join(map(sql.Identifier, STAGED_LABELS))
@@ -149,7 +166,7 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
                 pairs=pairs,
             )
         )
-    warnings = []
+    warnings = list(scan.warnings)
     if extra:
         warnings.append(f"columns that the contract does not know are kept in _extra: {', '.join(extra)}")
     if scan.records == 0:
@@ -168,23 +185,23 @@ def _returned(header: list[str]) -> dict[str, str]:
     return named if QUARANTINE_ID in named.values() else {}
 
 
-def map_header(header: list[str], feed: Contract) -> list[str | None]:
+def map_header(header: list[str], feed: Contract, place: str) -> list[str | None]:
     """The staging column of each header cell, None for columns the contract does not know.
 
     Raises `FileRefused` (no_header, duplicate_column, missing_column); its message names contract columns only, because
-    a first line that is no header may hold patient data.
+    what stands in the place of a header may hold patient data.
     """
     columns = [named.name if (named := feed.column_of(cell)) else None for cell in header]
     known = [column for column in columns if column]
     if not known:
         raise FileRefused(
             FileCode.NO_HEADER,
-            f"line 1 names no column of the feed {feed.feed}, separated by commas."
+            f"{place} names no column of the feed {feed.feed}, separated by commas."
             f" Put a header on top: {','.join(feed.required)},…",
         )
     for column in known:
         if known.count(column) > 1:
-            raise FileRefused(FileCode.DUPLICATE_COLUMN, f"line 1 names the column {column} twice. Keep one.")
+            raise FileRefused(FileCode.DUPLICATE_COLUMN, f"{place} names the column {column} twice. Keep one.")
     missing = [column for column in feed.required if column not in known]
     if missing:
         others = [fold_header(cell) for cell, column in zip(header, columns, strict=True) if column is None]
@@ -196,6 +213,6 @@ def map_header(header: list[str], feed: Contract) -> list[str | None]:
         ]
         lacking = ", ".join(column + hint for column, hint in zip(missing, hints, strict=True))
         raise FileRefused(
-            FileCode.MISSING_COLUMN, f"line 1 lacks the required column {lacking}. Add it, and drop the file again."
+            FileCode.MISSING_COLUMN, f"{place} lacks the required column {lacking}. Add it, and drop the file again."
         )
     return columns

@@ -40,12 +40,14 @@ class FileRefused(Exception):
 class Scan:
     """One pass over a file. After `blocks()` is exhausted, `records` is the number of records seen, rejects included.
 
-    `labels` are COPY values that every row of the file shares, such as its file id.
+    `labels` are COPY values that every row of the file shares, such as its file id; `place` is where the header stands.
     """
 
     source: Iterable[bytes]
     labels: tuple[int, ...] = ()
     header: list[str] = field(init=False)
+    place: str = field(init=False, default="line 1")
+    warnings: list[str] = field(init=False, default_factory=list)
     records: int = field(init=False, default=0)
     rejects: int = field(init=False, default=0)
 
