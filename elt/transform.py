@@ -42,6 +42,11 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
     Raises `TransformFailed` naming each failed node; rows of data never appear in it.
     """
+    if not settings.research_pseudonym_key.get_secret_value():
+        raise TransformFailed(
+            "RESEARCH_PSEUDONYM_KEY is not set, and schema research cannot be made without it. Set it in .env to a "
+            "random text of at least 32 characters (`openssl rand -hex 32`), once and for all, and run again."
+        )
     _end_leftover_sessions(connection)
     with connection.transaction():
         audit.assert_running(connection, batch_id)
@@ -80,6 +85,7 @@ def generate_docs(settings: Settings) -> Path:
 def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Call dbt on the project. Its log file is off: database errors quote values, and values are patient data."""
     executable = settings.dbt_executable or shutil.which("dbt", path=str(Path(sys.executable).parent)) or "dbt"
+    pseudonym_key = settings.research_pseudonym_key.get_secret_value().encode().hex()
     environment = os.environ | {
         "POSTGRES_HOST": settings.postgres_host,
         "POSTGRES_PORT": str(settings.postgres_port),
@@ -89,6 +95,8 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         "POSTGRES_SSLMODE": settings.postgres_sslmode,
         "PGAPPNAME": APPLICATION,
         "PGTZ": "UTC",
+        # A setting of the session, so that neither compiled SQL nor the database holds the key (decision 0012).
+        "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} -c medilink.pseudonym_key={pseudonym_key}",
     }
     command = [
         executable,
