@@ -49,7 +49,7 @@ class Settings(BaseSettings):
 
     staging_retention_days: int = Field(7, ge=0, description="days that staged rows of promoted files are kept")
     research_pseudonym_key: SecretStr = Field(
-        SecretStr(""), min_length=32, description="key of the pseudonyms in schema research; a new one renames all"
+        SecretStr(""), description="key of the pseudonyms in schema research, 32 characters or more"
     )
 
     medilink_home: Path = Field(REPOSITORY / ".medilink", description="folder of all state: database, bucket, logs")

@@ -42,10 +42,10 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
     Raises `TransformFailed` naming each failed node; rows of data never appear in it.
     """
-    if not settings.research_pseudonym_key.get_secret_value():
+    if len(settings.research_pseudonym_key.get_secret_value()) < 32:
         raise TransformFailed(
-            "RESEARCH_PSEUDONYM_KEY is not set, and schema research cannot be made without it. Set it in .env to a "
-            "random text of at least 32 characters (`openssl rand -hex 32`), once and for all, and run again."
+            "RESEARCH_PSEUDONYM_KEY is not set, or too short: the pseudonyms of schema research need it. Set it, "
+            "once and for all, to a random text of at least 32 characters (`openssl rand -hex 32`), and run again."
         )
     _end_leftover_sessions(connection)
     with connection.transaction():

@@ -42,6 +42,59 @@ STATES = {re.sub("[^A-Z]", "", state.upper()): state.upper() for state in sample
     "RIVER": "RIVERS",
 }
 
+RECORD_NAMES = {
+    "id": "medical_record_id",
+    "record_id": "source_record_id",
+    "age": "age_at_record",
+    "age_group": "age_group_at_record",
+}
+VISIT_NAMES = {
+    "id": "triage_visit_id",
+    "visit_id": "source_visit_id",
+    "age": "age_at_visit",
+    "age_group": "age_group_at_visit",
+}
+SHARED = [
+    "patient_id",
+    "facility_id",
+    "facility_name",
+    "state",
+    "facility_category",
+    "sex",
+    "times_delivered",
+    "is_occurred_at_estimated",
+    "occurred_at",
+]
+RECORD_COLUMNS = [
+    "medical_record_id",
+    "source_record_id",
+    "age_at_record",
+    "age_group_at_record",
+    "record_type",
+    "diagnosis",
+    "treatment",
+    "medications",
+    "days_since_creation",
+    "was_updated",
+    "recorded_on",
+]
+VISIT_COLUMNS = [
+    "triage_visit_id",
+    "source_visit_id",
+    "age_at_visit",
+    "age_group_at_visit",
+    "triage_level",
+    "triage_description",
+    "priority",
+    "time_of_day",
+    "chief_complaint",
+    "conditions",
+    "recommendations",
+    "condition_count",
+    "recommendation_count",
+    "visited_on",
+]
+
 
 @pytest.fixture(params=["sample", "real"])
 def night(request, warehouse, tmp_path):
@@ -81,15 +134,19 @@ def table(admin, name):
     return pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description], dtype=object)
 
 
+def rows_of(frame):
+    """The rows of a frame as dictionaries; NULL is None, whatever pandas makes of it."""
+    return [
+        {column: None if not isinstance(value, list) and pd.isna(value) else value for column, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
 def cells(frame, key):
     """The frame as {key: {column: value}}; every key stands once."""
-    rows = {tuple(row[column] for column in key): row for row in map(plain, frame.to_dict("records"))}
+    rows = {tuple(row[column] for column in key): row for row in rows_of(frame)}
     assert len(rows) == len(frame), key
     return rows
-
-
-def plain(row):
-    return {column: None if not isinstance(value, list) and pd.isna(value) else value for column, value in row.items()}
 
 
 def compare(name, actual, expected):
@@ -141,7 +198,7 @@ def reading(text, column):
         if VITALS[column] != {"temp": "t"}.get(sign, sign):
             continue
         if sign == "bp":
-            value = (value.split("/") + [""])[0 if column.startswith("systolic") else 1]
+            value = [*value.split("/"), ""][column.startswith("diastolic")]
         value = value.strip().rstrip("% ")
         if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", value):
             found = Decimal(value)
@@ -309,7 +366,7 @@ class Recomputed:
         registered = Counter(self.patients["facility_id"])
         records, visits = self._by("facility_id")
         rows = []
-        for facility in self.facilities.to_dict("records"):
+        for facility in rows_of(self.facilities):
             own_records, own_visits = records.get(facility["facility_id"], []), visits.get(facility["facility_id"], [])
             last = max((event["occurred_at"] for event in [*own_records, *own_visits]), default=None)
             rows.append(
@@ -329,7 +386,7 @@ class Recomputed:
     def dim_patients(self):
         records, visits = self._by("patient_id")
         rows = []
-        for patient in self.patients.to_dict("records"):
+        for patient in rows_of(self.patients):
             own_records, own_visits = records.get(patient["patient_id"], []), visits.get(patient["patient_id"], [])
             events = [*own_records, *own_visits]
             last = max((event["occurred_at"] for event in events), default=None)
@@ -374,13 +431,7 @@ class Recomputed:
         return self.records.assign(
             days_since_creation=[(self.run_date - moment.date()).days for moment in self.records["created_at"]],
             was_updated=self.records["updated_at"] > self.records["created_at"],
-        ).rename(columns={"id": "medical_record_id", "record_id": "source_record_id", "age": "age_at_record", "age_group": "age_group_at_record"})[
-            [
-                "medical_record_id", "source_record_id", "patient_id", "facility_id", "facility_name", "state", "facility_category", "sex",
-                "age_group_at_record", "record_type", "diagnosis", "treatment", "medications", "age_at_record", "times_delivered",
-                "days_since_creation", "is_occurred_at_estimated", "was_updated", "recorded_on", "occurred_at",
-            ]
-        ]  # fmt: skip
+        ).rename(columns=RECORD_NAMES)[[*SHARED, *RECORD_COLUMNS]]
 
     def fct_triage_visits(self):
         names = {1: "Resuscitation", 2: "Emergent", 3: "Urgent", 4: "Less urgent", 5: "Non-urgent"}
@@ -389,14 +440,7 @@ class Recomputed:
             time_of_day=self._time_of_day(),
             condition_count=[len(items or []) for items in self.visits["conditions"]],
             recommendation_count=[len(items or []) for items in self.visits["recommendations"]],
-        ).rename(columns={"id": "triage_visit_id", "visit_id": "source_visit_id", "age": "age_at_visit", "age_group": "age_group_at_visit"})[
-            [
-                "triage_visit_id", "source_visit_id", "patient_id", "facility_id", "facility_name", "state", "facility_category", "sex",
-                "age_group_at_visit", "triage_description", "priority", "time_of_day", "chief_complaint", "conditions", "recommendations",
-                "age_at_visit", "triage_level", *VITALS, "condition_count", "recommendation_count", "times_delivered",
-                "is_occurred_at_estimated", "visited_on", "occurred_at",
-            ]
-        ]  # fmt: skip
+        ).rename(columns=VISIT_NAMES)[[*SHARED, *VISIT_COLUMNS, *VITALS]]
 
     def fct_visit_conditions(self):
         spellings = {}
@@ -404,7 +448,7 @@ class Recomputed:
             for item in items or []:
                 spellings[item.lower()] = min(item, spellings.get(item.lower(), item))
         rows = []
-        for visit in self.visits.to_dict("records"):
+        for visit in rows_of(self.visits):
             rows += [
                 {
                     "triage_visit_id": visit["id"],
@@ -427,7 +471,7 @@ class Recomputed:
             conditions[conditions["visited_on"] >= self.year_ago].groupby("patient_id")["condition"].agg(set).to_dict()
         )
         rows = []
-        for patient in patients.to_dict("records"):
+        for patient in rows_of(patients):
             own_records, own_visits = records.get(patient["patient_id"], []), visits.get(patient["patient_id"], [])
             diagnoses = {record["diagnosis"] for record in own_records} - {None}
             own_conditions = noted.get(patient["patient_id"], set())
@@ -449,7 +493,7 @@ class Recomputed:
                 {column: patient[column] for column in known}
                 | {
                     "risk_assessment": "Unknown"
-                    if patient["last_activity_at"] is None or pd.isna(patient["last_activity_at"])
+                    if patient["last_activity_at"] is None
                     else "High"
                     if points > 2
                     else {2: "Medium"}.get(points, "Low"),
@@ -483,7 +527,7 @@ class Recomputed:
         busy = facilities[[contacts[facility] > 0 for facility in facilities["facility_id"]]]
         medians = busy["facility_id"].map(contacts).astype(float).groupby(busy["facility_category"]).median()
         rows = []
-        for facility in facilities.to_dict("records"):
+        for facility in rows_of(facilities):
             own_id = facility["facility_id"]
             own_records, own_visits = records.get(own_id, []), visits.get(own_id, [])
             firsts = [event["on"] for event in [*all_records.get(own_id, []), *all_visits.get(own_id, [])]]
@@ -492,10 +536,7 @@ class Recomputed:
             count = len(own_visits)
             urgent = sum(visit["triage_level"] <= 2 for visit in own_visits)
             complete = [
-                sum(
-                    all(visit[sign] is not None and not pd.isna(visit[sign]) for sign in MEASURED)
-                    for visit in own_visits
-                ),
+                sum(all(visit[sign] is not None for sign in MEASURED) for visit in own_visits),
                 sum(bool(visit["conditions"]) for visit in own_visits),
                 sum(bool(visit["recommendations"]) for visit in own_visits),
             ]
@@ -602,9 +643,9 @@ class Recomputed:
 
     def research_patients(self):
         rows = []
-        for patient in self.patients.to_dict("records"):
+        for patient in rows_of(self.patients):
             born = patient["born_on"]
-            years = -1 if born is None or pd.isna(born) else self.run_date.year - born.year
+            years = -1 if born is None else self.run_date.year - born.year
             band = (
                 "Unknown"
                 if years < 0
@@ -642,7 +683,7 @@ class Recomputed:
                 "diagnosis": record["diagnosis"] if record["diagnosis"] in {*diagnoses, None} else "Other",
                 "record_year": None if record["is_occurred_at_estimated"] else record["on"].year,
             }
-            for record in self.records.to_dict("records")
+            for record in rows_of(self.records)
         ]
         return pd.DataFrame(
             [row for row in rows if row["patient_pseudonym"] in set(people["patient_pseudonym"])], dtype=object
@@ -669,7 +710,7 @@ class Recomputed:
                 **{sign: visit[sign] for sign in VITALS},
                 "visit_year": None if visit["is_occurred_at_estimated"] else visit["on"].year,
             }
-            for visit in self.visits.to_dict("records")
+            for visit in rows_of(self.visits)
         ]
         return pd.DataFrame(
             [row for row in rows if row["patient_pseudonym"] in set(people["patient_pseudonym"])], dtype=object
@@ -686,7 +727,7 @@ class Recomputed:
         parted = []
         for events in (self.records, self.visits):
             groups = {}
-            for event in events.to_dict("records"):
+            for event in rows_of(events):
                 if event["is_recent"] or not recent:
                     groups.setdefault(event[column], []).append(event)
             parted.append(groups)

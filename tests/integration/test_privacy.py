@@ -73,5 +73,8 @@ def test_no_canary_is_in_any_output_of_a_run(warehouse):
         for path in settings.medilink_home.rglob("*")
         if path.is_file()
     ]
-    found = {canary for canary in CANARIES for text in said if canary.lower() in text.lower()}
+    key = settings.research_pseudonym_key.get_secret_value()
+    found = {
+        canary for canary in (*CANARIES, key, key.encode().hex()) for text in said if canary.lower() in text.lower()
+    }
     assert found == set()
