@@ -10,7 +10,8 @@
         );
         delete from dbt_test_failures.failing_rows
         where
-            test_name in (
+            kept_at < now() - interval '7 days'
+            or test_name in (
                 '{{ ran | map(attribute="node.name") | join("', '") }}'
             );
         {% for result in ran if result.failures %}
