@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     flow_run_timeout: int = Field(3600, ge=1, description="seconds until a watched run counts as stuck")
 
     staging_retention_days: int = Field(7, ge=0, description="days that staged rows of promoted files are kept")
+    research_pseudonym_key: SecretStr = Field(
+        SecretStr(""), description="key of the pseudonyms in schema research, 32 characters or more"
+    )
+
     medilink_home: Path = Field(REPOSITORY / ".medilink", description="folder of all state: database, bucket, logs")
     dbt_executable: str | None = Field(None, description="dbt to call; default: the one beside this Python")
 

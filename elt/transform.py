@@ -43,6 +43,11 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
     Raises `TransformFailed` naming each failed node; rows of data never appear in it.
     """
+    if len(settings.research_pseudonym_key.get_secret_value()) < 32:
+        raise TransformFailed(
+            "RESEARCH_PSEUDONYM_KEY is not set, or too short: the pseudonyms of schema research need it. Set it, "
+            "once and for all, to a random text of at least 32 characters (`openssl rand -hex 32`), and run again."
+        )
     # Layers run one after another: a dbt session still open belongs to a dead run, and must not write into this build.
     end_sessions(connection, APPLICATION)
     with connection.transaction():
@@ -82,6 +87,7 @@ def generate_docs(settings: Settings) -> Path:
 def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Call dbt on the project. Its log file is off: database errors quote values, and values are patient data."""
     executable = settings.dbt_executable or shutil.which("dbt", path=str(Path(sys.executable).parent)) or "dbt"
+    pseudonym_key = settings.research_pseudonym_key.get_secret_value().encode().hex()
     environment = os.environ | {
         "POSTGRES_HOST": settings.postgres_host,
         "POSTGRES_PORT": str(settings.postgres_port),
@@ -91,6 +97,8 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         "POSTGRES_SSLMODE": settings.postgres_sslmode,
         "PGAPPNAME": APPLICATION,
         "PGTZ": "UTC",
+        # A setting of the session, so that neither compiled SQL nor the database holds the key (decision 0012).
+        "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} -c medilink.pseudonym_key={pseudonym_key}",
     }
     command = [
         executable,

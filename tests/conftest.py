@@ -67,6 +67,7 @@ def _settings(server: postgres.Server, database: str, endpoint: str | None, home
         postgres_password=SecretStr("pipeline-password"),
         api_postgres_password=SecretStr("api-password"),
         api_token=SecretStr("test-token"),
+        research_pseudonym_key=SecretStr("test-key-of-the-research-pseudonyms"),
         s3_bucket_name=database.replace("_", "-"),
         aws_endpoint_url=endpoint,
         aws_access_key_id="test",

@@ -103,6 +103,15 @@ def test_a_failing_data_test_leaves_the_last_release_live_and_names_the_test(pub
     assert [file.status for file in report.files] == ["promoted"]
     assert len(published.objects("medical_records/input/")) == 1
 
+    # What failed is kept for whoever acts as transformer, and for nobody else.
+    with published.connect("transformer") as connection:
+        failing = connection.execute(
+            "select test_name, failing_row ->> 'value_field' from dbt_test_failures.failing_rows"
+        )
+        assert {value for name, value in failing if name.startswith("accepted_values_stg_patients_sex")} == {"Z"}
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        published.ask("select * from dbt_test_failures.failing_rows")
+
     # Nobody can publish it past its test either.
     with published.connect("transformer") as connection, pytest.raises(NotPublishable, match="nodes failed"):
         publish(connection, published.settings, report.batch_id)
