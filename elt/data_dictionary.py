@@ -56,7 +56,10 @@ STATUSES = {
 FILE_ADVICE = {
     FileCode.UNKNOWN_FEED: f"no feed claims this name; it stays in the input: call it `<feed>*{SUFFIXES[0]}`",
     FileCode.EMPTY_FILE: "the file has no byte: export it again",
-    FileCode.NO_HEADER: "line 1 names no column of the feed: put the header on top, separated by commas",
+    FileCode.NO_HEADER: (
+        "line 1 names no column of the feed: put the header on top, separated by commas; or no sheet of a workbook, or"
+        " more than one, has the header: name the right one like the feed"
+    ),
     FileCode.MISSING_COLUMN: "line 1 lacks a required column: add it",
     FileCode.DUPLICATE_COLUMN: "line 1 names a column twice: keep one, or give them different names",
     FileCode.INVALID_ENCODING: "the header is not UTF-8: save the file as UTF-8",
@@ -110,9 +113,9 @@ An absent column never changes a value. An empty cell means "not given", and nev
 - Numbers compare as numbers (`6.60` = `6.6`), times as instants (`09:00+01:00` = `08:00Z`); a time without an offset is
   UTC, a day without a time its midnight. `today`, `1_000` or `12,5` are no values.
 - In workbooks: text is taken as it stands (`007`); a number is written in full (`8012345678`, never with `.0` or as
-  `8.01E+09`), with the leading zeros that its format shows (`00000000000`); dates and times become ISO 8601, whether the
-  workbook counts from 1900 or from 1904. Of a number of more than 15 digits a spreadsheet keeps 15: format such columns
-  as text.
+  `8.01E+09`), with the leading zeros that its format shows (`00000000000`); dates and times become ISO 8601, counted
+  from 1900 or from 1904 as the workbook says. Of a number of more than 15 digits a spreadsheet keeps 15: format such
+  columns as text.
 - `today` and `tomorrow` in the ranges below are UTC days, at the time of the run.
 - Restricted columns hold patient data. They appear in no log, message or error.
 """
