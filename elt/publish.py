@@ -163,22 +163,25 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
 
 
 def _assert_grants(connection: Connection) -> None:
-    """The API can read every published mart, and nothing is open to everyone."""
+    """Every published table can be read by those it is meant for, no research table by the API, none by everyone."""
     wrong = connection.execute(
         """
-        select nspname || '.' || relname from pg_class
+        select nspname || '.' || relname
+        from pg_class
         inner join pg_namespace on pg_namespace.oid = relnamespace
-        where nspname = 'analytics' and relkind in ('r', 'v', 'm') and (
-            not has_table_privilege('api_read', pg_class.oid, 'select')
-            or exists (select from aclexplode(relacl) where grantee = 0)
+        where relkind in ('r', 'v', 'm') and (
+            nspname = 'analytics' and not has_table_privilege('api_read', pg_class.oid, 'select')
+            or nspname = 'research' and not has_table_privilege('bi_reader', pg_class.oid, 'select')
+            or nspname = 'research' and has_table_privilege('api_read', pg_class.oid, 'select')
+            or nspname in ('analytics', 'research') and exists (select from aclexplode(relacl) where grantee = 0)
         )
         """
     ).fetchall()
     if wrong:
         names = ", ".join(row[0] for row in wrong)
         raise NotPublishable(
-            f"{names}: not granted as declared (select to api_read, nothing to public)."
-            " Check `grants` in dbt_project.yml."
+            f"{names}: not granted as declared (analytics to api_read, research to bi_reader only, nothing to public). "
+            "Check `grants` in dbt_project.yml."
         )
 
 

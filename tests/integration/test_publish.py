@@ -76,6 +76,16 @@ def test_a_night_ends_published_archived_and_documented(published):
             assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(facilities,)]
 
 
+def test_a_night_knows_its_own_health(published):
+    published.drop("facilities.csv", "name,state,lat\nBad Clinic,Lagos,north\n")
+    published.ingest()
+    health = published.ask(
+        """select run_count, failed_run_count, file_count, row_count, inserted_count, failed_count, reject_rate,
+        failed_test_count, last_published_at is not null from audit.pipeline_health"""
+    )
+    assert [(*row[:6], float(row[6]), *row[7:]) for row in health] == [(2, 0, 3, 4, 3, 1, 0.25, 0, True)]
+
+
 def test_there_is_nothing_to_roll_back_to_before_the_second_release(published):
     with published.connect("transformer") as connection, pytest.raises(NothingToRollBackTo):
         rollback(connection)
