@@ -17,7 +17,7 @@ CONTRACTS = Path(__file__).parent / "contracts"
 # In the order in which they must be promoted: what is referred to comes before what refers to it.
 FEEDS = ("facilities", "patients", "medical_records", "triage_visits")
 
-SUFFIXES = (".csv",)
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Contract:
     attributes: tuple[str, ...]
     reject_limit_rate: float
     reject_limit_rows: int
+    delimiters: tuple[str, ...]
+    """What may stand between two fields; which one does is told by the header."""
+    encodings: tuple[str, ...]
+    """utf-8 first; a line that is not UTF-8 is read in the first of the others that can read it."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -93,6 +97,8 @@ def contract(feed: str) -> Contract:
         attributes=tuple(properties["attributes"]),
         reject_limit_rate=float(limits["rejectLimitRate"]),
         reject_limit_rows=int(limits["rejectLimitRows"]),
+        delimiters=tuple(limits["delimiters"]),
+        encodings=tuple(limits["encodings"]),
     )
 
 

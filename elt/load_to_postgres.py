@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from psycopg import Connection, sql
@@ -12,6 +13,7 @@ from psycopg import Connection, sql
 from elt import audit
 from elt.audit import LedgerFile
 from elt.contract import Contract, contract, fold_header
+from elt.decoding import in_utf8, unpacked
 from elt.extract_from_s3 import read_blocks
 from elt.scanner import FileRefused, Scan
 from elt.settings import Settings
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 # What an operator may yet release is held; what no release could mend is rejected.
 HOLDING = {FileCode.UNCLOSED_QUOTE, FileCode.INVALID_ENCODING, FileCode.TOO_MANY_REJECTS}
+
+DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 STAGED_LABELS = ("_row_number", "_batch_id", "_file_id", "_reject_code", "_reject_text")
 
@@ -49,7 +53,8 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
                 return 0
             digest = hashlib.sha256()
             answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))
-            scan = Scan(_hashed(read_blocks(answer["Body"]), digest), labels=(file.batch_id, file.file_id))
+            text = in_utf8(unpacked(_hashed(read_blocks(answer["Body"]), digest)), feed.encodings)
+            scan = Scan(text, (file.batch_id, file.file_id), partial(delimiter_of, feed=feed))
             warning = _copy(connection, scan, feed)
             if digest.hexdigest() != file.sha256:
                 raise ArchivedBytesDiffer(
@@ -101,7 +106,9 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
                 ) on commit drop
             """).format(sql.SQL(", ").join(sql.SQL("{} text").format(field) for field in fields))
         )
-    statement = sql.SQL("copy {} ({}, {}) from stdin (format csv)").format(target, labels, sql.SQL(", ").join(fields))
+    statement = sql.SQL("copy {} ({}, {}) from stdin (format csv, delimiter {})").format(
+        target, labels, sql.SQL(", ").join(fields), sql.Literal(scan.delimiter)
+    )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for block in scan.blocks():
             copy.write(block)
@@ -124,7 +131,21 @@ def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
         warnings.append(f"columns that the contract does not know are kept in _extra: {', '.join(extra)}")
     if scan.records == 0:
         warnings.append("a header and no record")
+    if scan.suspicious:
+        warnings.append(
+            f"{scan.suspicious} lines look as if their letters had been read in the wrong encoding before the file was"
+            " written (mojibake); they were loaded as they are. Export the file again as UTF-8"
+        )
     return "; ".join(warnings) or None
+
+
+def delimiter_of(header: str, feed: Contract) -> str:
+    """The delimiter by which the header line names most columns of the contract; the first of them if none does."""
+
+    def named(delimiter: str) -> int:
+        return sum(feed.column_of(cell.strip(' "\r\n')) is not None for cell in header.split(delimiter))
+
+    return max(feed.delimiters, key=named)
 
 
 def map_header(header: list[str], feed: Contract) -> list[str | None]:
@@ -138,7 +159,8 @@ def map_header(header: list[str], feed: Contract) -> list[str | None]:
     if not known:
         raise FileRefused(
             FileCode.NO_HEADER,
-            f"line 1 names no column of the feed {feed.feed}, separated by commas."
+            f"line 1 names no column of the feed {feed.feed}, separated by"
+            f" {' or '.join(DELIMITER_NAMES.get(delimiter, delimiter) for delimiter in feed.delimiters)}."
             f" Put a header on top: {','.join(feed.required)},…",
         )
     for column in known:
@@ -146,10 +168,10 @@ def map_header(header: list[str], feed: Contract) -> list[str | None]:
             raise FileRefused(FileCode.DUPLICATE_COLUMN, f"line 1 names the column {column} twice. Keep one.")
     missing = [column for column in feed.required if column not in known]
     if missing:
-        others = [fold_header(cell) for cell, column in zip(header, columns, strict=True) if column is None]
+        unknown = {fold_header(cell): n for n, cell in enumerate(header, 1) if columns[n - 1] is None}
         hints = [
-            f" (position {others.index(near[0]) + 1} among the unknown columns looks like it: rename it to {column})"
-            if (near := difflib.get_close_matches(column, others, n=1))
+            f" (the name of column {unknown[near[0]]} of the file looks like it: rename it to {column})"
+            if (near := difflib.get_close_matches(column, unknown, n=1))
             else ""
             for column in missing
         ]

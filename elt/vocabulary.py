@@ -58,6 +58,8 @@ class FileCode(StrEnum):
     DUPLICATE_COLUMN = "duplicate_column"
     INVALID_ENCODING = "invalid_encoding"
     UNCLOSED_QUOTE = "unclosed_quote"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
     TOO_MANY_REJECTS = "too_many_rejects"
     SUPERSEDED = "superseded"
 
