@@ -99,6 +99,8 @@ class Scan:
 
         Clean lines are only numbered, whole runs of them at once; the odd ones between them are looked at.
         """
+        if not chunk.strip(b"\r\n"):
+            return  # Blank lines are no records, and a file may be made of millions of them.
         raw = lines = chunk.splitlines(keepends=True)
         first = self._lines.number - len(raw) + 1
         plain = chunk
