@@ -16,7 +16,7 @@ from elt.header import fold_header
 
 CONTRACTS = Path(__file__).parent / "contracts"
 
-SUFFIXES = (".csv", ".xlsx", ".xls")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".xlsx", ".xls")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Contract:
     promotion_order: int
     reject_limit_rate: float
     reject_limit_rows: int
+    delimiters: tuple[str, ...]
+    """What may stand between two fields; which one does is told by the header."""
+    encodings: tuple[str, ...]
+    """utf-8 first; a line that is not UTF-8 is read in the first of the others that can read it."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -89,6 +93,8 @@ def contract(feed: str) -> Contract:
         promotion_order=int(limits["promotionOrder"]),
         reject_limit_rate=float(limits["rejectLimitRate"]),
         reject_limit_rows=int(limits["rejectLimitRows"]),
+        delimiters=tuple(limits["delimiters"]),
+        encodings=tuple(limits["encodings"]),
     )
 
 

@@ -116,7 +116,8 @@ def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id
                 continue
             row |= {"batch": batch_id, "feed": feed, "status": FileStatus.DISCOVERED, "code": None, "message": None}
             if feed is None:
-                hint = f"no feed claims this name: call it <feed>*{SUFFIXES[0]}, feed one of {', '.join(FEEDS)}"
+                names = f"<feed>*{' or '.join(SUFFIXES)}, feed one of {', '.join(FEEDS)}"
+                hint = f"no feed claims this name: call it {names}"
                 row |= {"status": FileStatus.REJECTED, "code": FileCode.UNKNOWN_FEED, "message": hint}
             rows.append(row)
         with connection.transaction(), connection.cursor() as cursor:

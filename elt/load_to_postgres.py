@@ -6,6 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from psycopg import Connection, sql
 from elt import audit
 from elt.audit import LedgerFile
 from elt.contract import Contract, contract
+from elt.decoding import in_utf8, unpacked
 from elt.extract_from_s3 import read_blocks
 from elt.header import fold_header
 from elt.quarantine import ESCAPE, EXPORTED, QUARANTINE_ID
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # What an operator may yet release is held; what no release could mend is rejected.
 HOLDING = {FileCode.UNCLOSED_QUOTE, FileCode.INVALID_ENCODING, *audit.WAIVABLE}
+
+DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 STAGED_LABELS = ("_row_number", "_batch_id", "_file_id", "_reject_code", "_reject_text")
 
@@ -107,7 +111,7 @@ def _reading(blocks: Iterator[bytes], labels: tuple[int, ...], feed: Contract) -
         with Workbook(blocks, labels, feed) as workbook:
             yield workbook
     else:
-        yield Scan(blocks, labels)
+        yield Scan(in_utf8(unpacked(blocks), feed.encodings), labels, partial(delimiter_of, feed=feed))
 
 
 def _copy(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str | None:
@@ -136,7 +140,9 @@ def _copy(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str 
                 ) on commit drop
             """).format(sql.SQL(", ").join(sql.SQL("{} text").format(field) for field in fields))
         )
-    statement = sql.SQL("copy {} ({}, {}) from stdin (format csv)").format(target, labels, sql.SQL(", ").join(fields))
+    statement = sql.SQL("copy {} ({}, {}) from stdin (format csv, delimiter {})").format(
+        target, labels, sql.SQL(", ").join(fields), sql.Literal(scan.delimiter)
+    )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for block in scan.blocks():
             copy.write(block)
@@ -171,6 +177,11 @@ def _copy(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str 
         warnings.append(f"columns that the contract does not know are kept in _extra: {', '.join(extra)}")
     if scan.records == 0:
         warnings.append("a header and no record")
+    if scan.suspicious:
+        warnings.append(
+            f"{scan.suspicious} lines look as if their letters had been read in the wrong encoding before the file was"
+            " written (mojibake); they were loaded as they are. Export the file again as UTF-8"
+        )
     return "; ".join(warnings) or None
 
 
@@ -185,6 +196,15 @@ def _returned(header: list[str]) -> dict[str, str]:
     return named if QUARANTINE_ID in named.values() else {}
 
 
+def delimiter_of(header: str, feed: Contract) -> str:
+    """The delimiter by which the header line names most columns of the contract; the first of them if none does."""
+
+    def named(delimiter: str) -> int:
+        return sum(feed.column_of(cell.strip(' "\r\n')) is not None for cell in header.split(delimiter))
+
+    return max(feed.delimiters, key=named)
+
+
 def map_header(header: list[str], feed: Contract, place: str) -> list[str | None]:
     """The staging column of each header cell, None for columns the contract does not know.
 
@@ -196,7 +216,8 @@ def map_header(header: list[str], feed: Contract, place: str) -> list[str | None
     if not known:
         raise FileRefused(
             FileCode.NO_HEADER,
-            f"{place} names no column of the feed {feed.feed}, separated by commas."
+            f"{place} names no column of the feed {feed.feed}, separated by"
+            f" {' or '.join(DELIMITER_NAMES.get(delimiter, delimiter) for delimiter in feed.delimiters)}."
             f" Put a header on top: {','.join(feed.required)},…",
         )
     for column in known:
@@ -204,10 +225,10 @@ def map_header(header: list[str], feed: Contract, place: str) -> list[str | None
             raise FileRefused(FileCode.DUPLICATE_COLUMN, f"{place} names the column {column} twice. Keep one.")
     missing = [column for column in feed.required if column not in known]
     if missing:
-        others = [fold_header(cell) for cell, column in zip(header, columns, strict=True) if column is None]
+        unknown = {fold_header(cell): n for n, cell in enumerate(header, 1) if columns[n - 1] is None}
         hints = [
-            f" (position {others.index(near[0]) + 1} among the unknown columns looks like it: rename it to {column})"
-            if (near := difflib.get_close_matches(column, others, n=1))
+            f" (the name of column {unknown[near[0]]} of the file looks like it: rename it to {column})"
+            if (near := difflib.get_close_matches(column, unknown, n=1))
             else ""
             for column in missing
         ]

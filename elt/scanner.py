@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from elt.vocabulary import FileCode, RowCode
 
@@ -24,8 +25,8 @@ MAX_FIELD_CHARACTERS = 1024 * 1024
 # Longer than any record can be; without this, a file without line ends would be held in memory whole.
 MAX_LINE_BYTES = 8 * 1024 * 1024
 
-# Everything but what gives a file its structure; what remains of a clean block is known beforehand.
-_CONTENT = bytes(byte for byte in range(256) if byte not in b',"\n\r\0')
+# UTF-8 taken for windows-1252 and written as UTF-8 again looks like this; the last is the mark of a lost letter.
+MOJIBAKE = (b"\xc3\x83\xc2", b"\xc3\x82\xc2", b"\xc3\xa2\xe2\x82\xac", b"\xc3\xa1\xc2", b"\xef\xbf\xbd")
 
 
 class FileRefused(Exception):
@@ -36,24 +37,45 @@ class FileRefused(Exception):
         self.code = code
 
 
+def comma(_header: str) -> str:
+    """The delimiter of a file whose header is not asked."""
+    return ","
+
+
 @dataclass
 class Scan:
-    """One pass over a file. After `blocks()` is exhausted, `records` is the number of records seen, rejects included.
+    """One pass over a file in UTF-8.
+
+    After `blocks()` is exhausted, `records` is the number of records seen, rejects included, and `suspicious` the
+    number of lines that look like mojibake.
 
     `labels` are COPY values that every row of the file shares, such as its file id; `place` is where the header stands.
+    `choose` tells the delimiter from the first line.
     """
 
     source: Iterable[bytes]
     labels: tuple[int, ...] = ()
+    choose: Callable[[str], str] = comma
+    delimiter: str = field(init=False)
     header: list[str] = field(init=False)
     place: str = field(init=False, default="line 1")
     warnings: list[str] = field(init=False, default_factory=list)
     records: int = field(init=False, default=0)
     rejects: int = field(init=False, default=0)
+    suspicious: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self._lines = _Lines(self.source)
         self.header = self._read_header()
+        width = len(self.header)
+        delimiter = self.delimiter.encode()
+        shared = b"".join(b"%d%b" % (label, delimiter) for label in self.labels)
+        self._good = b"%d" + delimiter + shared + delimiter * 2 + b"%b"
+        self._reject = b"%d" + delimiter + shared + b"%b" + delimiter + b"%b" + delimiter * width + b"\n"
+        # What a clean, unquoted line leaves behind when all that gives a file no structure is taken away.
+        self._content = bytes(byte for byte in range(256) if byte not in delimiter + b'"\n\r\0')
+        self._skeleton = delimiter * (width - 1)
+        self._strict = _strict_record(width, delimiter)
 
     def _read_header(self) -> list[str]:
         line = self._lines.next_line()
@@ -62,98 +84,129 @@ class Scan:
         line = line.removeprefix(UTF8_BOM)
         if b"\0" in line or not _is_utf8(line):
             raise FileRefused(FileCode.INVALID_ENCODING, "line 1: the header is not UTF-8. Save the file as UTF-8.")
-        header = self._parse_record(line, [line], number=1)
+        self.delimiter = self.choose(line.decode())
+        header = self._parse_record(chain([line], self._lines), number=1)[0]
         return header if isinstance(header, list) else []
 
     def blocks(self) -> Iterator[bytes]:
-        """COPY blocks of `line,<labels>,<reject code>,<reject text>,<fields…>`; a reject has no fields.
+        """COPY blocks of `line,<labels>,<reject code>,<reject text>,<fields…>`, separated as the file is.
 
-        Raises `FileRefused` where a quote is never closed.
+        A reject has no fields. Raises `FileRefused` where a quote is never closed.
         """
-        width = len(self.header)
-        shared = b"".join(b"%d," % label for label in self.labels)
-        good = b"%d," + shared + b",,%b"
-        # What a block of clean, unquoted records leaves behind when its content is taken away: width - 1 commas a line.
-        skeleton = b"," * (width - 1) + b"\n"
         while (chunk := self._lines.next_chunk()) is not None:
-            if b'"' not in chunk and _is_utf8(chunk):
-                clean = chunk.replace(b"\r\n", b"\n") if b"\r" in chunk else chunk
-                count = clean.count(b"\n")
-                if clean.translate(None, _CONTENT) == skeleton * count and (width > 1 or b"\n\n" not in b"\n" + clean):
-                    self.records += count
-                    first = self._lines.number - count + 1
-                    yield b"".join(map(good.__mod__, enumerate(clean.splitlines(keepends=True), first)))
-                    continue
-            self._lines.push_back(chunk)
-            yield b"".join(self._odd_records(_line_count(chunk), width, good, shared))
+            yield b"".join(self._copied(chunk))
 
-    def _odd_records(self, lines: int, width: int, good: bytes, shared: bytes) -> Iterator[bytes]:
-        """The records that start within the next `lines` lines, one by one.
+    def _copied(self, chunk: bytes) -> Iterator[bytes]:
+        """COPY rows of the records that start in `chunk`, the lines last taken.
 
-        Quotes, rejects and odd line ends are among them.
+        Clean lines are only numbered, whole runs of them at once; the odd ones between them are looked at.
         """
-        strict = _strict_record(width)
-        end = self._lines.number + lines
-        while self._lines.number < end and (line := self._lines.next_line()) is not None:
-            number = self._lines.number
-            record = line.rstrip(b"\r\n")
-            if not record:
-                continue  # A blank line is no record, as for Python's csv module.
-            self.records += 1
-            if b"\0" not in record and strict.fullmatch(record) and _is_utf8(record):
-                yield good % (number, record + b"\n")
-                continue
-            raw = [line]
-            outcome = self._parse_record(line, raw, number)
-            if isinstance(outcome, list) and len(outcome) == width:
-                yield good % (number, b",".join(map(_quoted, outcome)) + b"\n")
-                continue
-            self.rejects += 1
-            code = RowCode.WRONG_COLUMN_COUNT if isinstance(outcome, list) else outcome
-            text = b"".join(raw).decode("utf-8", "backslashreplace").replace("\0", "\\x00").rstrip("\r\n")
-            yield b"%d,%b%b,%b%b\n" % (number, shared, code.encode(), _quoted(text), b"," * width)
+        if not chunk.strip(b"\r\n"):
+            return  # Blank lines are no records, and a file may be made of millions of them.
+        raw = lines = chunk.splitlines(keepends=True)
+        first = self._lines.number - len(raw) + 1
+        plain = chunk
+        if b"\r" in chunk:
+            plain = chunk.replace(b"\r\n", b"\n")
+            lines = plain.splitlines(keepends=True)
+        is_valid = chunk.isascii() or _is_utf8(chunk)
+        if not chunk.isascii() and any(sign in chunk for sign in MOJIBAKE):
+            self.suspicious += sum(any(sign in line for sign in MOJIBAKE) for line in raw)
+        taken = offset = 0
+        for odd in self._odd_lines(plain, lines, is_valid):
+            if odd < taken:
+                continue  # Taken by the record of an earlier line.
+            yield self._numbered(lines[taken:odd], first + taken)
+            offset += sum(map(len, raw[taken:odd]))
+            strict = self._strict.match(chunk, offset)
+            if strict and (is_valid or _is_utf8(strict[0])):
+                self.records += 1
+                yield self._good % (first + odd, strict[1] + b"\n")
+                taken = odd + strict[0].count(b"\n")
+                offset = strict.end()
+            else:
+                count, row = self._odd_record(chain(raw[odd:], self._lines), first + odd)
+                yield row
+                offset += sum(map(len, raw[odd : odd + count]))
+                taken = odd + count
+        yield self._numbered(lines[taken:], first + taken)
 
-    def _parse_record(self, line: bytes, raw: list[bytes], number: int) -> list[str] | RowCode:
-        """One record from `line` on, as Python's csv module reads it; the lines it takes are appended to `raw`."""
+    def _odd_lines(self, plain: bytes, lines: list[bytes], is_valid: bool) -> Iterable[int]:
+        """Indexes of the lines that are no clean record."""
+        if b"\r" in plain:
+            return range(len(lines))
+        shapes = plain.translate(None, self._content)
+        if is_valid and self._skeleton and shapes == (self._skeleton + b"\n") * len(lines):
+            return ()
+        return [
+            index
+            for index, (shape, line) in enumerate(zip(shapes.split(b"\n"), lines, strict=False))
+            if shape != self._skeleton or line == b"\n" or not (is_valid or _is_utf8(line))
+        ]
+
+    def _numbered(self, lines: list[bytes], first: int) -> bytes:
+        self.records += len(lines)
+        return b"".join(map(self._good.__mod__, enumerate(lines, first)))
+
+    def _odd_record(self, lines: Iterator[bytes], number: int) -> tuple[int, bytes]:
+        """The record at the beginning of `lines`: the number of lines it takes, and its COPY row (none if blank)."""
+        outcome, record = self._parse_record(lines, number)
+        taken = len(record)
+        text = b"".join(record)
+        if not text.strip(b"\r\n"):
+            return taken, b""  # A blank line is no record, as for Python's csv module.
+        self.records += 1
+        if isinstance(outcome, list) and len(outcome) == len(self.header):
+            return taken, self._good % (number, self.delimiter.encode().join(map(_quoted, outcome)) + b"\n")
+        self.rejects += 1
+        code = RowCode.WRONG_COLUMN_COUNT if isinstance(outcome, list) else outcome
+        shown = text.decode("utf-8", "backslashreplace").replace("\0", "\\x00").rstrip("\r\n")
+        return taken, self._reject % (number, code.encode(), _quoted(shown))
+
+    def _parse_record(self, lines: Iterator[bytes], number: int) -> tuple[list[str] | RowCode, list[bytes]]:
+        """The first record of `lines` as Python's csv module reads it (or what is wrong with it), and its lines."""
+        taken: list[bytes] = []
 
         def texts() -> Iterator[str]:
-            yield line.decode("utf-8", "surrogateescape")
-            while (following := self._lines.next_line()) is not None:
-                raw.append(following)
-                yield following.decode("utf-8", "surrogateescape")
+            for line in lines:
+                taken.append(line)
+                yield line.decode("utf-8", "surrogateescape")
 
-        fields, complete = _first_record(texts())
+        fields, complete = _first_record(texts(), self.delimiter)
         if not complete:
             raise FileRefused(
                 FileCode.UNCLOSED_QUOTE,
                 f"line {number}: a quote opens here and is never closed."
                 " Close it, or double it if it is meant as text.",
             )
-        record = b"".join(raw)
+        record = b"".join(taken)
         if b"\0" in record:
-            return RowCode.NUL_BYTE
-        return fields if _is_utf8(record) else RowCode.INVALID_ENCODING
+            return RowCode.NUL_BYTE, taken
+        return fields if _is_utf8(record) else RowCode.INVALID_ENCODING, taken
 
 
-def _first_record(texts: Iterable[str]) -> tuple[list[str], bool]:
+def _first_record(texts: Iterator[str], delimiter: str) -> tuple[list[str], bool]:
     """The first record of `texts` as Python's csv module reads it, and whether its last quote is closed."""
+    first = next(texts, "")
+    if '"' not in first:
+        return first.rstrip("\r\n").split(delimiter), True
     taken: list[str] = []
 
     def remember() -> Iterator[str]:
-        for text in texts:
+        for text in chain([first], texts):
             taken.append(text)
             yield text
 
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     try:
-        fields = next(csv.reader(remember()), [])
+        fields = next(csv.reader(remember(), delimiter=delimiter), [])
     except csv.Error as error:
         if "field larger" in str(error):
             return [], False
         raise
     # The reader ends an open quote at the end of the file without a word; only its strict mode tells.
     try:
-        next(csv.reader(taken, strict=True), None)
+        next(csv.reader(taken, delimiter=delimiter, strict=True), None)
     except csv.Error as error:
         return fields, "unexpected end of data" not in str(error)
     return fields, True
@@ -206,10 +259,9 @@ class _Lines:
         self.number += _line_count(chunk)
         return chunk
 
-    def push_back(self, chunk: bytes) -> None:
-        """Undo `next_chunk`."""
-        self._position -= len(chunk)
-        self.number -= _line_count(chunk)
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines that are left, one by one."""
+        return iter(self.next_line, None)
 
 
 def _line_end(held: bytes, start: int) -> int:
@@ -225,13 +277,15 @@ def _line_count(chunk: bytes) -> int:
     return chunk.count(b"\n") + (chunk.count(b"\r") - chunk.count(b"\r\n") if b"\r" in chunk else 0)
 
 
-def _strict_record(width: int) -> re.Pattern[bytes]:
-    """A record on one line that PostgreSQL and Python's csv module read alike.
+def _strict_record(width: int, delimiter: bytes) -> re.Pattern[bytes]:
+    """A record that PostgreSQL and Python's csv module read alike; group 1 is the record without its line end.
 
     Each field is bare, or quoted from end to end.
     """
-    cell = rb'(?:[^",\r]*+|"(?:[^"\r]|"")*+")'
-    return re.compile(cell + rb"(?:," + cell + rb"){%d}" % (width - 1))
+    cell = rb'(?:[^"\r\n\0' + delimiter + rb']*+|"(?:[^"\r\0]|""|\r\n)*+")'
+    # A record of one empty field is no record at all.
+    start = rb"(?!\r?\n)"
+    return re.compile(start + rb"(" + cell + rb"(?:" + delimiter + cell + rb"){%d})\r?\n" % (width - 1))
 
 
 def _quoted(value: str) -> bytes:

@@ -68,6 +68,8 @@ class FileCode(StrEnum):
     DUPLICATE_COLUMN = "duplicate_column"
     INVALID_ENCODING = "invalid_encoding"
     UNCLOSED_QUOTE = "unclosed_quote"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
     NOT_A_WORKBOOK = "not_a_workbook"
     ENCRYPTED_WORKBOOK = "encrypted_workbook"
     WORKBOOK_TOO_LARGE = "workbook_too_large"
