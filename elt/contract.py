@@ -51,9 +51,9 @@ class Contract:
     reject_limit_rate: float
     reject_limit_rows: int
     delimiters: tuple[str, ...]
-    """What may stand between two fields; which one does is told by the header."""
+    """What may stand between two fields, a comma where the contract is silent; which one does is told by the header."""
     encodings: tuple[str, ...]
-    """utf-8 first; a line that is not UTF-8 is read in the first of the others that can read it."""
+    """utf-8 first, and alone where the contract is silent; a line that is not UTF-8 is read in the first of the others that can read it."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -93,8 +93,8 @@ def contract(feed: str) -> Contract:
         promotion_order=int(limits["promotionOrder"]),
         reject_limit_rate=float(limits["rejectLimitRate"]),
         reject_limit_rows=int(limits["rejectLimitRows"]),
-        delimiters=tuple(limits["delimiters"]),
-        encodings=tuple(limits["encodings"]),
+        delimiters=tuple(limits.get("delimiters", [","])),
+        encodings=tuple(limits.get("encodings", ["utf-8"])),
     )
 
 
