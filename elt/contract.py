@@ -53,7 +53,8 @@ class Contract:
     delimiters: tuple[str, ...]
     """What may stand between two fields, a comma where the contract is silent; which one does is told by the header."""
     encodings: tuple[str, ...]
-    """utf-8 first, and alone where the contract is silent; a line that is not UTF-8 is read in the first of the others that can read it."""
+    """utf-8 first, and alone where the contract is silent; a line that is not UTF-8 is read in the first of the others
+    that can read it."""
 
     @property
     def required(self) -> tuple[str, ...]:
