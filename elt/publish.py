@@ -23,8 +23,10 @@ from elt.vocabulary import FileStatus
 
 SCHEMAS = ("analytics", "research")
 
-# A reader holds the gate for one request; the publisher steps back and tries again rather than hold up new readers.
-GATE_TRIES = 12
+# A reader holds the gate for one request, of which the API ends every statement after 10 seconds: the publisher waits
+# for the longest of them, and then steps back and tries again rather than hold up new readers.
+GATE_SECONDS = 10
+GATE_TRIES = 6
 
 
 class NotPublishable(Exception):
@@ -93,7 +95,7 @@ def _behind_the_gate(connection: Connection, swap: Callable[[], None]) -> None:
     for remaining in reversed(range(GATE_TRIES)):
         try:
             with connection.transaction():
-                connection.execute("set local lock_timeout = '5s'")
+                connection.execute(f"set local lock_timeout = '{GATE_SECONDS}s'")
                 connection.execute("lock table audit.publish_gate in access exclusive mode")
                 swap()
                 _assert_grants(connection)
@@ -193,7 +195,7 @@ def _drop_replaced(connection: Connection) -> None:
     for (name,) in names:
         try:
             with connection.transaction():
-                connection.execute("set local lock_timeout = '5s'")
+                connection.execute("set local lock_timeout = '1s'")
                 connection.execute(f"drop schema {name} cascade")
         except psycopg.errors.LockNotAvailable:
             continue
