@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that CI runs, from a clean checkout: ./test.sh [unit|integration|e2e|lint|all] [pytest's own arguments]
-# Needs what start.sh needs, and no system package beyond that. Stops nothing at the first failure; pytest's summary
+# Needs what start.sh needs; for the page that is looked at in a browser also Chromium, which it installs where it is
+# root on Debian (elsewhere that one test is skipped, loudly). Stops nothing at the first failure; pytest's summary
 # is the last thing printed, and the exit code tells of the lint steps too.
 set -euo pipefail
 
@@ -49,6 +50,14 @@ fi
 # Tests choose a home of their own: the data of a checkout that is in use is none of theirs.
 unset MEDILINK_HOME
 
+ensure_browser() {
+    if command -v chromium google-chrome >/dev/null || ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        return
+    fi
+    echo "Installing Debian's Chromium for the browser test (once) ..."
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null
+}
+
 failed=()
 
 step() {
@@ -84,10 +93,15 @@ case $what in
         report_lint
         ;;
     unit) pytest -m "not integration and not e2e" "$@" || tests=$? ;;
-    integration | e2e) pytest -m "$what" "$@" || tests=$? ;;
+    integration) pytest -m integration "$@" || tests=$? ;;
+    e2e)
+        step "browser" ensure_browser
+        pytest -m e2e "$@" || tests=$?
+        ;;
     all)
         lint
         report_lint
+        step "browser" ensure_browser
         pytest --cov "$@" || tests=$?
         ;;
 esac
