@@ -1,6 +1,6 @@
 with
 
--- Not materialized: read more than once, it would go to disk, every column of it.
+-- Not materialized: read more than once, it would go to disk, all of it.
 records as not materialized (
 
     select * from {{ ref('fct_medical_records') }}

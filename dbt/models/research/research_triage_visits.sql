@@ -6,7 +6,7 @@ visits as (
 
 ),
 
--- Not materialized: read more than once, it would go to disk, every column of it.
+-- Not materialized: read more than once, it would go to disk, all of it.
 visit_conditions as not materialized (
 
     select * from {{ ref('fct_visit_conditions') }}

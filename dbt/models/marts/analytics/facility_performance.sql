@@ -8,7 +8,7 @@ facilities as (
 
 ),
 
--- Not materialized: read more than once, it would go to disk, every column of it.
+-- Not materialized: read more than once, it would go to disk, all of it.
 visits as not materialized (
 
     select
