@@ -12,7 +12,7 @@ Usage: ./test.sh [unit | integration | e2e | lint | all] [pytest arguments]
   unit           no service needed; under a minute
   integration    against the embedded PostgreSQL and S3 endpoint
   e2e            start.sh itself, in a fresh clone
-  lint           ruff, mypy, sqlfluff, shellcheck, freshness of the lock and of requirements.txt
+  lint           ruff, mypy, sqlfluff, dbt parse, shellcheck, freshness of the lock and of requirements.txt
   all            lint, then every test (default)
 
   ./test.sh unit -k sample_data      anything after the first word goes to pytest
@@ -72,6 +72,9 @@ lint() {
     step "ruff format" ruff format --check --output-format concise
     step "mypy" mypy
     step "sqlfluff" sqlfluff lint dbt
+    # Every warning is an error, deprecations too.
+    step "dbt parse" dbt --quiet --warn-error parse --no-partial-parse --show-all-deprecations \
+        --project-dir dbt --profiles-dir dbt
     step "shellcheck" shellcheck --external-sources start.sh test.sh .ci/run local/bootstrap.sh
     step "lock" pytest --quiet tests/unit/test_lock.py
 }

@@ -21,7 +21,8 @@ from elt.settings import Settings
 from elt.transform import GOOD
 from elt.vocabulary import FileStatus
 
-SCHEMAS = ("analytics", "research")
+# The published schemas, and who may enter them; the tables are granted one by one in dbt_project.yml.
+READERS = {"analytics": ("api_read", "bi_reader", "loader"), "research": ("bi_reader",)}
 
 # A reader holds the gate for one request, of which the API ends every statement after 10 seconds: the publisher waits
 # for the longest of them, and then steps back and tries again rather than hold up new readers.
@@ -60,9 +61,6 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
         _drop_replaced(connection)
         return
     _assert_whole(connection, batch_id, settings.medilink_home / "dbt" / "manifest.json")
-    for schema in SCHEMAS:
-        connection.execute(f"grant usage on schema {schema}_next to bi_reader")
-    connection.execute("grant usage on schema analytics_next to api_read, loader")
     _behind_the_gate(connection, lambda: _swap(connection, batch_id))
     _drop_replaced(connection)
 
@@ -112,7 +110,7 @@ def _swap(connection: Connection, batch_id: int) -> None:
     row = connection.execute(
         "insert into audit.releases (batch_id) values (%s) returning release_id", [batch_id]
     ).fetchone()
-    for schema in SCHEMAS:
+    for schema, readers in READERS.items():
         # A DROP inside the swap would deadlock with readers outside the gate: the schema is renamed here, and dropped
         # later.
         if _exists(connection, f"{schema}_previous"):
@@ -121,6 +119,7 @@ def _swap(connection: Connection, batch_id: int) -> None:
         connection.execute(f"alter schema {schema}_next rename to {schema}")
         # A comment goes where the schema goes: it tells which release stands under which name.
         connection.execute(f"comment on schema {schema} is 'release {row[0]}'")  # type: ignore[index]
+        connection.execute(f"grant usage on schema {schema} to {', '.join(readers)}")
     connection.execute(
         "update audit.ingest_files set status = %s, published_at = now() where status = %s",
         [FileStatus.PUBLISHED, FileStatus.PROMOTED],
@@ -133,7 +132,7 @@ def _swap_back(connection: Connection) -> None:
     ).fetchone()
     if previous is None or previous[0] is None:
         raise NothingToRollBackTo("there is no release before the one that is live. Mend the data, and run again.")
-    for schema in SCHEMAS:
+    for schema in READERS:
         connection.execute(f"alter schema {schema} rename to {schema}_withdrawn")
         connection.execute(f"alter schema {schema}_previous rename to {schema}")
         connection.execute(f"alter schema {schema}_withdrawn rename to {schema}_previous")
@@ -165,25 +164,54 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
 
 
 def _assert_grants(connection: Connection) -> None:
-    """Every published table can be read by those it is meant for, no research table by the API, none by everyone."""
+    """What is published can be read by those it is meant for, and by nobody else.
+
+    The API reads all marts and nothing of `research`; BI reads `research` and the marts without patients.
+    """
     wrong = connection.execute(
         """
         select nspname || '.' || relname
         from pg_class
         inner join pg_namespace on pg_namespace.oid = relnamespace
-        where relkind in ('r', 'v', 'm') and (
-            nspname = 'analytics' and not has_table_privilege('api_read', pg_class.oid, 'select')
-            or nspname = 'research' and not has_table_privilege('bi_reader', pg_class.oid, 'select')
-            or nspname = 'research' and has_table_privilege('api_read', pg_class.oid, 'select')
-            or nspname in ('analytics', 'research') and exists (select from aclexplode(relacl) where grantee = 0)
+        where relkind in ('r', 'v', 'm') and nspname in ('analytics', 'research') and (
+            not has_table_privilege(
+                case nspname when 'analytics' then 'api_read' else 'bi_reader' end, pg_class.oid, 'select'
+            )
+            or exists (
+                select from aclexplode(relacl)
+                where grantee <> relowner and not (
+                    privilege_type = 'SELECT'
+                    and case grantee::regrole::text
+                        when 'api_read' then nspname = 'analytics'
+                        when 'bi_reader' then nspname = 'research' or not exists (
+                            select from pg_attribute where attrelid = pg_class.oid and attname = 'patient_id'
+                        )
+                        else false
+                    end
+                )
+            )
         )
+        order by 1
         """
     ).fetchall()
+    for schema, readers in READERS.items():
+        wrong += connection.execute(
+            """
+            select 'schema ' || nspname
+            from pg_namespace
+            where nspname = %s and %s::text[] is distinct from (
+                select array_agg(grantee::regrole::text order by grantee::regrole::text)
+                from aclexplode(nspacl)
+                where grantee <> nspowner
+            )
+            """,
+            [schema, sorted(readers)],
+        ).fetchall()
     if wrong:
         names = ", ".join(row[0] for row in wrong)
         raise NotPublishable(
-            f"{names}: not granted as declared (analytics to api_read, research to bi_reader only, nothing to public). "
-            "Check `grants` in dbt_project.yml."
+            f"{names}: not granted as declared (marts to api_read, and to bi_reader if they hold no patients; research "
+            "to bi_reader only; nothing to anybody else). What was live stays live. Check `grants` in dbt/."
         )
 
 

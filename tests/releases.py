@@ -34,4 +34,4 @@ def build(pipeline: Pipeline, batch_id: int, number: int) -> None:
                 f"create table analytics_next.{mart} as"
                 f" select facility_id, {number} as build from generate_series(1, {MART_ROWS}) as facility_id"
             )
-            connection.execute(f"grant select on analytics_next.{mart} to api_read, loader")
+            connection.execute(f"grant select on analytics_next.{mart} to api_read")

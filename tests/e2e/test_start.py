@@ -175,7 +175,7 @@ def test_the_docs_of_the_warehouse_work_in_a_browser(clone, browser, tmp_path):
     )
     asked_for, broken = set(), []
     page.on("request", lambda request: asked_for.add(urllib.parse.urlsplit(request.url)[:2]))
-    page.on("pageerror", lambda error: broken.append(error))
+    page.on("pageerror", lambda error: broken.append(error.message))
     page.goto(address)
 
     page.get_by_placeholder("Search for models").fill("multimorbidity")
