@@ -89,6 +89,8 @@ report_lint() {
     fi
 }
 
+# Each worker has a PostgreSQL and an S3 endpoint of its own; a file's tests share what they build.
+parallel=(--numprocesses 2 --dist loadfile)
 tests=0
 case $what in
     lint)
@@ -96,7 +98,7 @@ case $what in
         report_lint
         ;;
     unit) pytest -m "not integration and not e2e" "$@" || tests=$? ;;
-    integration) pytest -m integration "$@" || tests=$? ;;
+    integration) pytest -m integration "${parallel[@]}" "$@" || tests=$? ;;
     e2e)
         step "browser" ensure_browser
         pytest -m e2e "$@" || tests=$?
@@ -105,7 +107,7 @@ case $what in
         lint
         report_lint
         step "browser" ensure_browser
-        pytest --cov "$@" || tests=$?
+        pytest "${parallel[@]}" "$@" || tests=$?
         ;;
 esac
 ((tests == 0 && ${#failed[@]} == 0))

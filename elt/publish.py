@@ -61,8 +61,34 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
         _drop_replaced(connection)
         return
     _assert_whole(connection, batch_id, settings.medilink_home / "dbt" / "manifest.json")
+    bind_to_facilities(connection, "analytics_next")
     _behind_the_gate(connection, lambda: _swap(connection, batch_id))
     _drop_replaced(connection)
+
+
+def bind_to_facilities(connection: Connection, schema: str) -> None:
+    """Let the API see what belongs to a facility only within its context, as in production (`own_facilities`).
+
+    Repeating it changes nothing: a publisher may have been killed, or turned away, after it.
+    """
+    for (table,) in connection.execute(
+        """
+        select attrelid::regclass::text from pg_attribute
+        inner join pg_class on pg_class.oid = attrelid
+        where relnamespace = %s::regnamespace and relkind = 'r' and attname = 'facility_id'
+        """,
+        [schema],
+    ).fetchall():
+        connection.execute(
+            f"""
+            alter table {table} enable row level security;
+            drop policy if exists own_facilities on {table};
+            drop policy if exists every_facility on {table};
+            create policy own_facilities on {table} for select to api_read
+                using (facility_id = any ((select public.facilities_in_context())::bigint[]));
+            create policy every_facility on {table} for select to api_read_all, bi_reader using (true);
+            """
+        )
 
 
 def rollback(connection: Connection) -> Release:
@@ -190,6 +216,9 @@ def _assert_grants(connection: Connection) -> None:
                     end
                 )
             )
+            or nspname = 'analytics' and not relrowsecurity and exists (
+                select from pg_attribute where attrelid = pg_class.oid and attname in ('facility_id', 'patient_id')
+            )
         )
         order by 1
         """
@@ -211,7 +240,8 @@ def _assert_grants(connection: Connection) -> None:
         names = ", ".join(row[0] for row in wrong)
         raise NotPublishable(
             f"{names}: not granted as declared (marts to api_read, and to bi_reader if they hold no patients; research "
-            "to bi_reader only; nothing to anybody else). What was live stays live. Check `grants` in dbt/."
+            "to bi_reader only; nothing to anybody else), or not bound to facilities (a table with patient_id needs "
+            "facility_id). What was live stays live. Check `grants` in dbt/."
         )
 
 

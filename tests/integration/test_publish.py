@@ -35,6 +35,7 @@ def read_as_api(warehouse, query):
         user=settings.api_postgres_user,
         password=settings.api_postgres_password.get_secret_value(),
     ) as connection:
+        connection.execute("set role api_read_all")
         return connection.execute(query).fetchall()
 
 
@@ -109,7 +110,7 @@ def test_a_release_that_shows_somebody_more_than_was_declared_is_not_published(g
     batch_id = warehouse.begin("night")
     build(warehouse, batch_id, 1)
     with warehouse.connect("transformer") as connection:
-        connection.execute("create table analytics_next.dim_patients (patient_id bigint)")
+        connection.execute("create table analytics_next.dim_patients (patient_id bigint, facility_id bigint)")
         connection.execute("create table research_next.cohort (patient_pseudonym text)")
         connection.execute("grant select on analytics_next.dim_patients to api_read")
         connection.execute("grant select on research_next.cohort to bi_reader")

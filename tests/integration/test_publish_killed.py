@@ -70,7 +70,11 @@ def wait_until_it_stands_still(admin, publisher):
 
 @pytest.mark.parametrize(
     ("point", "repaired_by"),
-    [*((point, "the next run") for point in POINTS), ("after its commit, before clearing up", "the same run")],
+    [
+        *((point, "the next run") for point in POINTS),
+        ("before the swap", "the same run"),
+        ("after its commit, before clearing up", "the same run"),
+    ],
 )
 def test_a_publisher_that_is_killed(point, repaired_by, warehouse, admin, server):
     lock, build_after_the_kill, status = POINTS[point]
