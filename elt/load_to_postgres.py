@@ -40,8 +40,23 @@ def load_feed(s3: S3Client, connection: Connection, settings: Settings, batch_id
     A file that cannot be read at all is held or rejected with a code, leaves no row behind, and does not stop the
     others.
     """
+    _put_back_lost(connection, batch_id, feed)
     claimed = audit.files(connection, batch_id, FileStatus.CLAIMED, feed)
     return sum(_load_file(s3, connection, settings, file, contract(feed)) for file in claimed)
+
+
+def _put_back_lost(connection: Connection, batch_id: int, feed: str) -> None:
+    """Staging is unlogged: a file whose staged records a crash of the server took away is staged anew."""
+    with connection.transaction():
+        audit.assert_running(connection, batch_id)
+        connection.execute(
+            sql.SQL("""
+                update audit.ingest_files as file set status = 'claimed', records_processed = null, staged_at = null
+                where batch_id = %s and feed = %s and status = 'staged' and records_processed > 0
+                    and not exists (select from {} where _file_id = file.file_id)
+            """).format(sql.Identifier("staging", feed)),
+            [batch_id, feed],
+        )
 
 
 def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: LedgerFile, feed: Contract) -> int:
@@ -55,7 +70,7 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
             answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))
             text = in_utf8(unpacked(_hashed(read_blocks(answer["Body"]), digest)), feed.encodings)
             scan = Scan(text, (file.batch_id, file.file_id), partial(delimiter_of, feed=feed))
-            warning = _copy(connection, scan, feed)
+            warning = stage(connection, scan, feed)
             if digest.hexdigest() != file.sha256:
                 raise ArchivedBytesDiffer(
                     f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}."
@@ -84,7 +99,7 @@ def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
         yield block
 
 
-def _copy(connection: Connection, scan: Scan, feed: Contract) -> str | None:
+def stage(connection: Connection, scan: Scan, feed: Contract) -> str | None:
     """COPY the scan's blocks into the feed's staging table; returns a warning about the header, if any."""
     columns = map_header(scan.header, feed)
     extra = [header for header, column in zip(scan.header, columns, strict=True) if column is None]

@@ -27,6 +27,8 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 
 # UTF-8 taken for windows-1252 and written as UTF-8 again looks like this; the last is the mark of a lost letter.
 MOJIBAKE = (b"\xc3\x83\xc2", b"\xc3\x82\xc2", b"\xc3\xa2\xe2\x82\xac", b"\xc3\xa1\xc2", b"\xef\xbf\xbd")
+# Bytes that are rare otherwise, of which each of these has one.
+MOJIBAKE_BYTES = (b"\xc2", b"\xe2\x82", b"\xef\xbf")
 
 
 class FileRefused(Exception):
@@ -108,7 +110,7 @@ class Scan:
             plain = chunk.replace(b"\r\n", b"\n")
             lines = plain.splitlines(keepends=True)
         is_valid = chunk.isascii() or _is_utf8(chunk)
-        if not chunk.isascii() and any(sign in chunk for sign in MOJIBAKE):
+        if not chunk.isascii() and any(byte in chunk for byte in MOJIBAKE_BYTES):
             self.suspicious += sum(any(sign in line for sign in MOJIBAKE) for line in raw)
         taken = offset = 0
         for odd in self._odd_lines(plain, lines, is_valid):

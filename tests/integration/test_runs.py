@@ -173,3 +173,17 @@ def test_a_file_with_too_many_failures_is_held_whole(warehouse):
         (0, 0)
     ]
     assert warehouse.ask("select count(*) from staging.facilities") == [(0,)]
+
+
+def test_what_a_crash_of_the_server_took_out_of_staging_is_staged_anew(warehouse, admin):
+    warehouse.drop("facilities.csv", FACILITIES)
+    batch_id = warehouse.begin("crash")
+    warehouse.extract(batch_id)
+    assert warehouse.load(batch_id, "facilities") > 0
+    # Unlogged tables are emptied when the server recovers from a crash.
+    assert warehouse.ask("select relpersistence from pg_class where oid = 'staging.facilities'::regclass") == [("u",)]
+    admin.execute("truncate staging.facilities")
+    warehouse.promote(batch_id)
+    warehouse.end(batch_id)
+    (file,) = warehouse.report().files
+    assert (file.status, file.inserted) == ("promoted", file.records_processed)

@@ -1,0 +1,93 @@
+"""`promote`, `redrop`, `delta`: first load of patients and visits, the same file again, and a small file on a large base."""
+
+from __future__ import annotations
+
+import statistics
+
+from psycopg import Connection
+
+from benchmarks import data
+from benchmarks.measure import RUNS, WORK, Bench, Cost, bench, drop, ingested, report, scaled, staged
+from elt.pipeline import Pipeline
+
+PATIENT = "facility_id, first_name, last_name, sex, dob, phone"
+VISIT = "patient_id, facility_id, triage_level, chief_complaint, vital_signs, conditions, recommendations, visit_id"
+
+
+def bare_insert(admin: Connection, feed: str, columns: str, casts: str) -> None:
+    """A typed insert of the same rows into a table with the same columns, keys and indexes, and nothing else."""
+    key = "" if feed == "patients" else ", _key"
+    values = "" if feed == "patients" else ", gen_random_uuid()"
+    with admin.transaction():
+        admin.execute("drop table if exists public.bare")
+        admin.execute(f"create table public.bare (like public.{feed} including all)")
+        admin.execute(
+            f"insert into public.bare ({columns}, _delivered_hash, _first_file_id, _first_row, _first_batch_id{key})"
+            f" select {casts}, md5(_row_number::text)::uuid, _file_id, _row_number, _batch_id{values}"
+            f" from staging.{feed} where _reject_code is null"
+        )
+
+
+def promotion(place: Bench, pipeline: Pipeline, key: str) -> Cost:
+    batch_id = staged(pipeline, key)
+    cost = place.cost(lambda: pipeline.promote(batch_id))
+    pipeline.end(batch_id)
+    return cost
+
+
+def middle(costs: list[Cost]) -> float:
+    return statistics.median(cost.wall for cost in costs)
+
+
+def main() -> None:
+    rows = scaled(1_000_000)
+    facilities = data.write(WORK / "facilities.csv", data.facilities())
+    patients = data.write(WORK / f"patients-{rows}.csv", data.patients(rows))
+    visits = data.write(WORK / f"visits-clean-{rows}-{rows}.csv", data.visits(rows, rows, dirty=False))
+    changed = {name: path.with_suffix(".changed") for name, path in (("patients", patients), ("triage_visits", visits))}
+    for name, path in (("patients", patients), ("triage_visits", visits)):
+        # One byte: a blank line more would be none of the rows; the last digit of the first phone, or day, is.
+        if not changed[name].exists():
+            changed[name].write_bytes(path.read_bytes().replace(b"0819", b"0818", 1).replace(b"V-0,", b"V-x,", 1))
+    feeds = {
+        "patients": (patients, PATIENT, "1, first_name, last_name, sex, dob::date, phone"),
+        "triage_visits": (
+            visits, VISIT,
+            "1, 1, triage_level::smallint, chief_complaint, vital_signs, string_to_array(conditions, '; '),"
+            " string_to_array(recommendations, '; '), visit_id",
+        ),
+    }  # fmt: skip
+    costs: dict[str, dict[str, list[Cost]]] = {
+        feed: {what: [] for what in ("bare", "first", "same bytes", "one byte")} for feed in feeds
+    }
+    with bench() as place:
+        for _ in range(RUNS):
+            pipeline = place.warehouse("bench_promote")
+            drop(pipeline, "facilities.csv", facilities)
+            ingested(pipeline, "facilities")
+            for feed, (path, columns, casts) in feeds.items():
+                taken = costs[feed]
+                drop(pipeline, f"{feed}.csv", path)
+                taken["first"].append(promotion(place, pipeline, f"{feed} first"))
+                with place.admin("bench_promote") as admin:
+                    taken["bare"].append(place.cost(lambda: bare_insert(admin, feed, columns, casts)))
+                    admin.execute("drop table public.bare")
+                drop(pipeline, f"{feed}.csv", path)
+                taken["same bytes"].append(promotion(place, pipeline, f"{feed} same"))
+                drop(pipeline, f"{feed}.csv", changed[feed])
+                taken["one byte"].append(promotion(place, pipeline, f"{feed} changed"))
+    results: list[dict[str, object]] = []
+    for feed, taken in costs.items():
+        bare, first = middle(taken["bare"]), middle(taken["first"])
+        results.append(
+            {
+                "feed": feed, "rows": rows, "bare s": bare, "first s": first, "first / bare": first / bare,
+                "same bytes / first": middle(taken["same bytes"]) / first,
+                "one byte / first": middle(taken["one byte"]) / first,
+            }
+        )  # fmt: skip
+    report("promote", results)
+
+
+if __name__ == "__main__":
+    main()
