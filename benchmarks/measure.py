@@ -120,9 +120,7 @@ def bench() -> Iterator[Bench]:
 
 
 def drop(pipeline: Pipeline, name: str, path: Path) -> None:
-    pipeline.s3.upload_file(
-        str(path), pipeline.settings.s3_bucket_name, pipeline.settings.s3_input_prefix + name
-    )
+    pipeline.s3.upload_file(str(path), pipeline.settings.s3_bucket_name, pipeline.settings.s3_input_prefix + name)
 
 
 def staged(pipeline: Pipeline, key: str) -> int:

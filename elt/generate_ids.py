@@ -23,7 +23,7 @@ PROMOTION = Path(__file__).parent / "promotion"
 # What the promotion statement of a feed yields beside the production columns.
 BOOKKEEPING = ("file_id", "row_number", "key", "code", "code_column", "candidates")
 
-TEMPORARY = ("outcome", "resolved", "unresolved", "sound", "incoming")
+TEMPORARY = ("outcome", "repeated", "resolved", "sound", "incoming")
 
 
 class TooManyRejects(Exception):
@@ -64,11 +64,23 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
                 f"update audit.ingest_files set status = %s, promoted_at = now(), {columns} where file_id = %s",
                 [FileStatus.PROMOTED, *(counts.get(disposition, 0) for disposition in Disposition), file.file_id],
             )
+        _refresh_statistics(connection, feed, counts.get(Disposition.INSERTED, 0))
     except TooManyRejects as limit:
         with connection.transaction():
             audit.assert_running(connection, file.batch_id)
             audit.refuse_file(connection, file.file_id, FileStatus.HELD, FileCode.TOO_MANY_REJECTS, str(limit))
             connection.execute(f"delete from staging.{feed.feed} where _file_id = %s", [file.file_id])
+
+
+def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -> None:
+    """Let the planner know of a table that has grown much: the next feed refers to it before autovacuum comes by."""
+    with connection.transaction():
+        known = connection.execute(
+            "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.feed}"]
+        ).fetchone()
+        if known and inserted > 1000 and inserted > 0.1 * known[0]:
+            connection.execute("set local role medilink_owner")  # Nobody else may.
+            connection.execute(f"analyze public.{feed.feed}")
 
 
 def _assert_within_limit(feed: Contract, failed: int, processed: int) -> None:
@@ -183,54 +195,41 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> None:
     production as it was last delivered is known by its hash and needs no resolving.
     """
     connection.execute(f"drop table if exists {', '.join(TEMPORARY)}")
-    columns = ", ".join(column.name for column in feed.columns)
+    connection.execute("set local work_mem = '128MB'")
     as_normalised = ", ".join(f"{checks.normalised(column)} as {column.name}" for column in feed.columns)
     as_canonical = ", ".join(f"{checks.canonical(column)} as {column.name}" for column in feed.columns)
-    delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
+    # `offset 0` keeps the planner from computing an expression once for each place that it is used in.
     connection.execute(f"""
         create temp table incoming on commit drop as
-        with source as ({source}),
-        normalised as (
-            select
-                _file_id as file_id, _row_number as row_number, quarantine_id,
-                _reject_code, _reject_text, {as_normalised},
-                case when _reject_code is null
-                    then jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(_extra, '{{}}')
-                end as delivered
-            from source
-        ),
-        spelled as (
-            select file_id, row_number, quarantine_id, _reject_code, _reject_text, delivered, {as_canonical}
-            from normalised
-        )
         select
             *,
             case when _reject_code is null then {checks.row_hash(feed)} else md5(_reject_text)::uuid end as row_hash,
-            case when _reject_code is null then {checks.errors(feed)} else array[':' || _reject_code] end as errors,
-            case when _reject_code is null then {checks.delivered_key(feed)} end as delivered_key
-        from spelled
+            case when _reject_code is null then {checks.errors(feed)} else array[':' || _reject_code] end as errors
+        from (
+            select file_id, row_number, quarantine_id, _reject_code, _reject_text, {as_canonical}
+            from (
+                select
+                    _file_id as file_id, _row_number as row_number, quarantine_id, _reject_code, _reject_text,
+                    {as_normalised}
+                from ({source}) as source
+                offset 0
+            ) as normalised
+            offset 0
+        ) as spelled
     """)
+    connection.execute("analyze incoming (row_hash)")
     connection.execute(f"""
         create temp table sound on commit drop as
-        with first_of_its_kind as (
-            select distinct on (row_hash)
-                file_id, row_number, quarantine_id, row_hash, delivered_key, {columns}
-            from incoming
-            where errors = '{{}}'
-            order by row_hash, row_number
-        )
-        select distinct on (first_of_its_kind.row_hash)
-            first_of_its_kind.*, known.id as known_id, known._key as known_key
-        from first_of_its_kind
-        left join public.{feed.feed} as known on known._delivered_hash = first_of_its_kind.row_hash
-        order by first_of_its_kind.row_hash, known.id
+        select distinct on (incoming.row_hash)
+            file_id, row_number, quarantine_id, row_hash, {", ".join(f"incoming.{c.name}" for c in feed.columns)},
+            known.id as known_id, known._key as known_key
+        from incoming
+        left join public.{feed.feed} as known on known._delivered_hash = incoming.row_hash
+        where errors = '{{}}'
+        order by incoming.row_hash, incoming.row_number, known.id
     """)
-    connection.execute(f"""
-        create temp table unresolved on commit drop as
-        select file_id, row_number, {columns} from sound where known_id is null
-    """)
-    connection.execute("analyze sound, unresolved")
-    connection.execute(f"create temp table resolved on commit drop as {_promotion(feed)}")
+    connection.execute("analyze sound")
+    connection.execute(f"create temp table resolved on commit drop as {_promotion(feed, 'known_id is null')}")
 
 
 def _decide(connection: Connection, feed: Contract, source: str) -> None:
@@ -249,22 +248,29 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
     )
     differs = " or ".join(_differs(connection, column) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
+    # Only where a key stands in the file more than once does the order of the rows matter.
+    connection.execute(f"""
+        create temp table repeated on commit drop as
+        select
+            file_id, row_number, row_number() over by_key as nth,
+            md5(row({attributes})::text) = first_value(md5(row({attributes})::text)) over by_key as agrees
+        from resolved
+        where code is null and key in (select key from resolved where code is null group by key having count(*) > 1)
+        window by_key as (partition by key order by row_number)
+    """)
+    connection.execute("analyze resolved (file_id, row_number, key, code); analyze repeated")
     connection.execute(f"""
         create temp table outcome on commit drop as
         with ranked as (
             select
-                resolved.*, known.id as known_id, md5(row({attributes})::text) as attributes,
-                sound.row_hash is not distinct from known._delivered_hash as is_as_delivered,
-                coalesce({differs}, false) as differs, coalesce({moves}, false) as moves, {known_again} as known_again
+                resolved.file_id, resolved.row_number, resolved.candidates, resolved.code, resolved.code_column,
+                known.id as known_id, sound.row_hash is not distinct from known._delivered_hash as is_as_delivered,
+                coalesce({differs}, false) as differs, coalesce({moves}, false) as moves, {known_again} as known_again,
+                coalesce(repeated.nth, 1) as nth, repeated.agrees
             from resolved
             inner join sound using (file_id, row_number)
             left join public.{feed.feed} as known on known._key = resolved.key
-        ),
-        in_order as (
-            select
-                *, row_number() over by_key as nth, first_value(attributes) over by_key as first_attributes
-            from ranked
-            window by_key as (partition by key, code is null order by row_number)
+            left join repeated using (file_id, row_number)
         ),
         decided as (
             select
@@ -272,7 +278,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
                 case
                     when code is not null then 'parked'
                     when moves then 'failed'
-                    when nth > 1 and attributes = first_attributes then 'duplicate'
+                    when nth > 1 and agrees then 'duplicate'
                     when nth > 1 then 'failed'
                     when known_id is null then 'inserted'
                     when is_as_delivered or not differs then known_again
@@ -280,7 +286,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
                 end as disposition,
                 case when code is not null then code when moves or nth > 1 then '{RowCode.CONFLICTING_KEY}' end as code,
                 code_column
-            from in_order
+            from ranked
             union all
             select sound.file_id, sound.row_number, sound.known_id, null, {known_again}, null, null
             from sound
@@ -289,8 +295,8 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
             )
         )
         select
-            incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash, incoming.delivered_key,
-            decided.known_id, decided.candidates, incoming.delivered, incoming._reject_text as delivered_text,
+            incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash,
+            decided.known_id, decided.candidates,
             case
                 when incoming.errors <> '{{}}' then 'failed'
                 when decided.disposition is null then 'duplicate'
@@ -324,17 +330,13 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
 
     The first one is taken.
     """
-    connection.execute("truncate unresolved")
-    columns = ", ".join(column.name for column in feed.columns)
     contested = connection.execute(
         f"""
-        insert into unresolved
-        select file_id, row_number, {columns} from sound
-        where known_id is not null and known_key in (select key from resolved where code is null)
+        insert into resolved
+        {_promotion(feed, "known_id is not null and known_key in (select key from resolved where code is null)")}
         """
     ).rowcount
     if contested:
-        connection.execute(f"insert into resolved {_promotion(feed)}")
         # What a known row refers to was settled when it was entered; it never moves afterwards.
         references = [column for column in ("facility_id", "patient_id") if column in _production_columns(connection)]
         kept = "".join(f", {column} = known.{column}" for column in references)
@@ -403,18 +405,37 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
 
     The entries that sound rows of this file correct are closed.
     """
+    if not connection.execute("select 1 from outcome where disposition in ('parked', 'failed') limit 1").fetchone():
+        _close_corrected(connection, feed, batch_id)
+        return
+    delivered = ", ".join(f"'{column.name}', staged.{column.name}" for column in feed.columns)
     connection.execute(
-        """
+        f"""
         insert into quarantine.entries (
             feed, disposition, row_hash, delivered_key, file_id, row_number, batch_id,
             error_code, error_column, errors, candidates, delivered, delivered_text
         )
-        select distinct on (row_hash)
-            %(feed)s, disposition, row_hash, delivered_key, file_id, row_number, %(batch)s,
-            code, code_column, errors, candidates, delivered, delivered_text
-        from outcome
-        where disposition in ('parked', 'failed')
-        order by row_hash, row_number
+        select
+            %(feed)s, opened.disposition, opened.row_hash,
+            case when incoming._reject_code is null then incoming.delivered_key end,
+            opened.file_id, opened.row_number, %(batch)s,
+            opened.code, opened.code_column, opened.errors, opened.candidates,
+            case when incoming._reject_code is null
+                then jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(staged._extra, '{{}}')
+            end,
+            incoming._reject_text
+        from (
+            select distinct on (row_hash) *
+            from outcome
+            where disposition in ('parked', 'failed')
+            order by row_hash, row_number
+        ) as opened
+        inner join (
+            select file_id, row_number, _reject_code, _reject_text, {checks.delivered_key(feed)} as delivered_key
+            from incoming
+        ) as incoming using (file_id, row_number)
+        inner join staging.{feed.feed} as staged
+            on staged._file_id = opened.file_id and staged._row_number = opened.row_number
         on conflict (feed, row_hash) where closed_at is null do update set
             disposition = excluded.disposition, error_code = excluded.error_code, error_column = excluded.error_column,
             errors = excluded.errors, candidates = excluded.candidates
@@ -432,16 +453,30 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
         """,
         [feed.feed],
     )
+    _close_corrected(connection, feed, batch_id)
+
+
+def _close_corrected(connection: Connection, feed: Contract, batch_id: int) -> None:
+    """Close the entries whose key arrived sound in this file."""
+    if not connection.execute(
+        "select 1 from quarantine.entries where feed = %s and closed_at is null and delivered_key is not null limit 1",
+        [feed.feed],
+    ).fetchone():
+        return
     connection.execute(
-        """
+        f"""
         update quarantine.entries as entry
         set closed_at = now(), closed_batch_id = %(batch)s, closed_reason = 'corrected'
-        from outcome
-        where entry.feed = %(feed)s and entry.closed_at is null and entry.delivered_key = outcome.delivered_key
-            and outcome.disposition in ('inserted', 'updated', 'unchanged')
+        from (
+            select outcome.file_id, {checks.delivered_key(feed)} as delivered_key
+            from outcome
+            inner join incoming using (file_id, row_number)
+            where outcome.disposition in ('inserted', 'updated', 'unchanged')
+        ) as arrived
+        where entry.feed = %(feed)s and entry.closed_at is null and entry.delivered_key = arrived.delivered_key
             and not exists (
                 select from quarantine.sightings
-                where sightings.quarantine_id = entry.quarantine_id and sightings.file_id = outcome.file_id
+                where sightings.quarantine_id = entry.quarantine_id and sightings.file_id = arrived.file_id
             )
         """,
         {"feed": feed.feed, "batch": batch_id},
@@ -453,12 +488,13 @@ def _counts(connection: Connection) -> dict[Disposition, int]:
     return {Disposition(disposition): count for disposition, count in rows}
 
 
-def _promotion(feed: Contract) -> str:
-    """The feed's promotion statement; events share how they find whom they are about."""
+def _promotion(feed: Contract, which: str) -> str:
+    """The feed's promotion statement over those of the sound rows; events share how they find whom they are about."""
     statement = (PROMOTION / f"{feed.feed}.sql").read_text(encoding="utf-8")
-    return (
-        statement + (PROMOTION / "_event_references.sql").read_text(encoding="utf-8") if feed.identifier else statement
-    )
+    if feed.identifier:
+        statement += (PROMOTION / "_event_references.sql").read_text(encoding="utf-8")
+    columns = ", ".join(column.name for column in feed.columns)
+    return f"with unresolved as (select file_id, row_number, {columns} from sound where {which})\n{statement}"
 
 
 def _production_columns(connection: Connection) -> list[str]:
