@@ -26,6 +26,10 @@ BOOKKEEPING = ("file_id", "row_number", "key", "code", "code_column", "candidate
 TEMPORARY = ("outcome", "repeated", "resolved", "sound", "incoming")
 
 
+# Of so few rows the planner needs no statistics.
+FEW_ROWS = 1000
+
+
 class TooManyRejects(Exception):
     """More rows failed than the contract allows; the file is held and nothing of it was promoted."""
 
@@ -78,7 +82,7 @@ def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -
         known = connection.execute(
             "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.feed}"]
         ).fetchone()
-        if known and inserted > 1000 and inserted > 0.1 * known[0]:
+        if known and inserted > FEW_ROWS and inserted > 0.1 * known[0]:
             connection.execute("set local role medilink_owner")  # Nobody else may.
             connection.execute(f"analyze public.{feed.feed}")
 
@@ -188,8 +192,8 @@ def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
     audit.add_counts(connection, batch_id, feed.feed, "replay", processed, _counts(connection))
 
 
-def _resolve(connection: Connection, feed: Contract, source: str) -> None:
-    """Make the temporary tables `incoming`, `sound` and `resolved`.
+def _resolve(connection: Connection, feed: Contract, source: str) -> int:
+    """Make the temporary tables `incoming`, `sound` and `resolved`; returns the number of rows.
 
     `incoming` holds all rows, checked; `sound` the first of each kind, without errors. A sound row that stands in
     production as it was last delivered is known by its hash and needs no resolving.
@@ -199,7 +203,7 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> None:
     as_normalised = ", ".join(f"{checks.normalised(column)} as {column.name}" for column in feed.columns)
     as_canonical = ", ".join(f"{checks.canonical(column)} as {column.name}" for column in feed.columns)
     # `offset 0` keeps the planner from computing an expression once for each place that it is used in.
-    connection.execute(f"""
+    rows = connection.execute(f"""
         create temp table incoming on commit drop as
         select
             *,
@@ -216,8 +220,9 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> None:
             ) as normalised
             offset 0
         ) as spelled
-    """)
-    connection.execute("analyze incoming (row_hash)")
+    """).rowcount
+    if rows > FEW_ROWS:
+        connection.execute("analyze incoming")
     connection.execute(f"""
         create temp table sound on commit drop as
         select distinct on (incoming.row_hash)
@@ -228,17 +233,19 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> None:
         where errors = '{{}}'
         order by incoming.row_hash, incoming.row_number, known.id
     """)
-    connection.execute("analyze sound")
+    if rows > FEW_ROWS:
+        connection.execute("analyze sound")
     connection.execute(f"create temp table resolved on commit drop as {_promotion(feed, 'known_id is null')}")
+    return rows
 
 
 def _decide(connection: Connection, feed: Contract, source: str) -> None:
     """Make the temporary table `outcome`: one row, and one disposition, for each row of `source`."""
     # Nobody writes this table meanwhile, so that what is decided here holds when it is entered.
     connection.execute(f"lock table public.{feed.feed} in share row exclusive mode")
-    _resolve(connection, feed, source)
+    rows = _resolve(connection, feed, source)
     _resolve_contested(connection, feed)
-    production = _production_columns(connection)
+    production = _production(connection)
     attributes = ", ".join(f"resolved.{column}" for column in feed.attributes)
     # An event without an id that was delivered before is a duplicate; an entity, or an event with an id, is unchanged.
     known_again = (
@@ -246,7 +253,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
         if feed.identifier
         else "'unchanged'"
     )
-    differs = " or ".join(_differs(connection, column) for column in feed.attributes)
+    differs = " or ".join(_differs(column, production[column]) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
     # Only where a key stands in the file more than once does the order of the rows matter.
     connection.execute(f"""
@@ -258,7 +265,8 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
         where code is null and key in (select key from resolved where code is null group by key having count(*) > 1)
         window by_key as (partition by key order by row_number)
     """)
-    connection.execute("analyze resolved (file_id, row_number, key, code); analyze repeated")
+    if rows > FEW_ROWS:
+        connection.execute("analyze resolved, repeated")
     connection.execute(f"""
         create temp table outcome on commit drop as
         with ranked as (
@@ -338,7 +346,7 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
     ).rowcount
     if contested:
         # What a known row refers to was settled when it was entered; it never moves afterwards.
-        references = [column for column in ("facility_id", "patient_id") if column in _production_columns(connection)]
+        references = [column for column in ("facility_id", "patient_id") if column in _production(connection)]
         kept = "".join(f", {column} = known.{column}" for column in references)
         connection.execute(f"""
             update resolved
@@ -351,7 +359,7 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
 
 def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
     """Insert what is new, in the order of the file; change what differs; count repeated events."""
-    production = _production_columns(connection)
+    production = _production(connection)
     columns = ", ".join(production)
     values = ", ".join(f"resolved.{column}" for column in production)
     connection.execute(
@@ -370,7 +378,7 @@ def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
         """,
         {"batch": batch_id},
     )
-    changes = ", ".join(f"{column} = {_merged(connection, column)}" for column in feed.attributes)
+    changes = ", ".join(f"{column} = {_merged(column, production[column])}" for column in feed.attributes)
     connection.execute(
         f"""
         update public.{feed.feed} as known
@@ -497,25 +505,21 @@ def _promotion(feed: Contract, which: str) -> str:
     return f"with unresolved as (select file_id, row_number, {columns} from sound where {which})\n{statement}"
 
 
-def _production_columns(connection: Connection) -> list[str]:
-    columns = connection.execute("select * from resolved limit 0").description or []
-    return [column.name for column in columns if column.name not in BOOKKEEPING]
+def _production(connection: Connection) -> dict[str, str]:
+    """The production columns that the feed's promotion statement yields, and their types."""
+    described = connection.execute("select * from resolved limit 0").description or []
+    return {column.name: column.type_display for column in described if column.name not in BOOKKEEPING}
 
 
-def _is_json(connection: Connection, column: str) -> bool:
-    described = connection.execute(f"select {column} from resolved limit 0").description or []
-    return described[0].type_display == "jsonb"
-
-
-def _differs(connection: Connection, column: str) -> str:
+def _differs(column: str, kind: str) -> str:
     """SQL: whether a delivered attribute differs from the one in production; what is not given never differs."""
-    if _is_json(connection, column):
+    if kind == "jsonb":
         return f"known.{column} || resolved.{column} is distinct from known.{column}"
     return f"(resolved.{column} is not null and resolved.{column} is distinct from known.{column})"
 
 
-def _merged(connection: Connection, column: str) -> str:
+def _merged(column: str, kind: str) -> str:
     """SQL: the attribute after an update; what is not given never erases what is there."""
-    if _is_json(connection, column):
+    if kind == "jsonb":
         return f"known.{column} || resolved.{column}"
     return f"coalesce(resolved.{column}, known.{column})"

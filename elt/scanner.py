@@ -125,7 +125,9 @@ class Scan:
                 taken = odd + strict[0].count(b"\n")
                 offset = strict.end()
             else:
-                count, row = self._odd_record(chain(raw[odd:], self._lines), first + odd)
+                # No slice: a chunk may hold a quarter of a million odd lines.
+                rest = map(raw.__getitem__, range(odd, len(raw)))
+                count, row = self._odd_record(chain(rest, self._lines), first + odd)
                 yield row
                 offset += sum(map(len, raw[odd : odd + count]))
                 taken = odd + count

@@ -38,7 +38,9 @@ def mangled(draw: st.DrawFn) -> str:
     return body
 
 
-@settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(body=mangled())
 def test_a_mangled_file_loses_nothing_and_reads_as_pythons_csv_module_reads_it(warehouse: Warehouse, body: str) -> None:
     content = ",".join(HEADER) + "\n" + body
