@@ -71,8 +71,8 @@ def main() -> None:
         feed: {what: [] for what in ("bare", "first", "same bytes", "one byte")} for feed in feeds
     }
     with bench() as place:
-        for _ in range(RUNS):
-            pipeline = place.warehouse("bench_promote")
+        for turn in range(RUNS):
+            pipeline = place.warehouse(f"bench_promote_{turn}")
             drop(pipeline, "facilities.csv", facilities)
             ingested(pipeline, "facilities")
             for feed, (path, columns, casts) in feeds.items():
