@@ -87,12 +87,12 @@ def main() -> None:
                 taken["one byte"].append(promotion(place, pipeline, f"{feed} changed"))
     results: list[dict[str, object]] = []
     for feed, taken in costs.items():
-        bare, first = middle(taken["bare"]), middle(taken["first"])
+        plain, whole = middle(taken["bare"]), middle(taken["first"])
         results.append(
             {
-                "feed": feed, "rows": rows, "bare s": bare, "first s": first, "first / bare": first / bare,
-                "same bytes / first": middle(taken["same bytes"]) / first,
-                "one byte / first": middle(taken["one byte"]) / first,
+                "feed": feed, "rows": rows, "bare s": plain, "first s": whole, "first / bare": whole / plain,
+                "same bytes / first": middle(taken["same bytes"]) / whole,
+                "one byte / first": middle(taken["one byte"]) / whole,
             }
         )  # fmt: skip
     report("promote", results)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from elt import audit
-from elt.audit import LedgerFile
+from elt.audit import LedgerFile, WaitingManifest
+from elt.contract import FEEDS
 from elt.settings import Settings
 from elt.vocabulary import FileStatus
 
@@ -41,7 +42,41 @@ def archive_files(s3: S3Client, connection: Connection, settings: Settings, batc
                 " status = case when status = %(published)s then %(archived)s else status end where file_id = %(file)s",
                 {"published": FileStatus.PUBLISHED, "archived": FileStatus.ARCHIVED, "file": file.file_id},
             )
+    with connection.transaction():
+        audit.assert_running(connection, batch_id)
+        # A file that was released or is promoted again was let go before it was published.
+        connection.execute(
+            "update audit.ingest_files set status = %s, archived_at = now()"
+            " where status = %s and input_released_at is not null",
+            [FileStatus.ARCHIVED, FileStatus.PUBLISHED],
+        )
+    for manifest in audit.manifests_done_with(connection):
+        _delete_input(s3, settings, manifest)
+        with connection.transaction():
+            audit.assert_running(connection, batch_id)
+            connection.execute(
+                "update audit.manifests set input_released_at = now() where manifest_id = %s", [manifest.manifest_id]
+            )
+    _forget_staged_rows(connection, settings, batch_id)
     return len(done)
+
+
+def _forget_staged_rows(connection: Connection, settings: Settings, batch_id: int) -> None:
+    """Staged rows are kept some days for whoever looks into a run; the archive is the raw truth."""
+    for feed in FEEDS:
+        with connection.transaction():
+            audit.assert_running(connection, batch_id)
+            connection.execute(
+                sql.SQL(
+                    """
+                    delete from {} where _file_id in (
+                        select file_id from audit.ingest_files
+                        where status = 'archived' and promoted_at < now() - make_interval(days => %s)
+                    )
+                    """
+                ).format(sql.Identifier("staging", feed)),
+                [settings.staging_retention_days],
+            )
 
 
 def _assert_archived(s3: S3Client, settings: Settings, file: LedgerFile) -> None:
@@ -59,7 +94,7 @@ def _assert_archived(s3: S3Client, settings: Settings, file: LedgerFile) -> None
         )
 
 
-def _delete_input(s3: S3Client, settings: Settings, file: LedgerFile) -> None:
+def _delete_input(s3: S3Client, settings: Settings, file: LedgerFile | WaitingManifest) -> None:
     """Delete the claimed version and no other: by VersionId, or after a fresh look where the bucket keeps no versions.
 
     Between that look and the delete an overwrite would be lost: a bucket without versioning leaves a window of

@@ -12,15 +12,23 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from elt.vocabulary import Disposition, FileStatus
+from elt.database import end_sessions
+from elt.vocabulary import Decision, Disposition, FileCode, FileStatus
 
 # A run that has given no sign of life for this long, in or between its steps, may be taken over.
 LEASE_SECONDS = 90
 RENEWAL_SECONDS = 15
 
+# What an operator may let pass; for any other code there are no rows to let through.
+WAIVABLE = {FileCode.TOO_MANY_REJECTS, FileCode.MANIFEST_MISMATCH, FileCode.MALFORMED_MANIFEST}
+
 
 class AnotherRunIsUnderWay(Exception):
     """Only one run is under way at a time; this says which, and until when its lease holds."""
+
+
+class NotDecidable(Exception):
+    """The file is not in a state in which this can be decided about it; says why, and what can be done."""
 
 
 class BatchEnded(Exception):
@@ -43,6 +51,10 @@ class LedgerFile:
     sha256: str | None
     archive_key: str | None
     discovered_at: datetime
+    waived: list[str]
+    reprocess_of: int | None
+    is_correction: bool
+    expected_records: int | None
 
 
 LEDGER_COLUMNS = ", ".join(LedgerFile.__dataclass_fields__)
@@ -74,21 +86,29 @@ def begin_batch(connection: Connection, run_key: str) -> int:
 
 
 def _alone(connection: Connection, run_key: str) -> None:
-    """Make sure, until the transaction ends, that no other batch runs; one whose lease ran out is abandoned."""
+    """Make sure, until the transaction ends, that no other batch runs.
+
+    One whose lease ran out is abandoned, and its sessions are ended: a dead run may have left a transaction open.
+    """
     connection.execute("select pg_advisory_xact_lock(hashtext('medilink batches'))")
-    # A batch in the middle of a transaction is locked, and so alive: skip it.
-    connection.execute(
-        """
-        update audit.batches
-        set state = 'abandoned', completed_at = now(), error_message = 'no sign of life: its lease ran out'
-        where batch_id in (
-            select batch_id from audit.batches
-            where state = 'running' and lease_expires_at < now() and run_key <> %s
-            for update skip locked
-        )
-        """,
+    dead = connection.execute(
+        "select batch_id from audit.batches where state = 'running' and lease_expires_at < now() and run_key <> %s",
         [run_key],
-    )
+    ).fetchall()
+    for (batch_id,) in dead:
+        end_sessions(connection, _session_of(batch_id))
+        connection.execute(
+            """
+            update audit.batches
+            set state = 'abandoned', completed_at = now(), error_message = 'no sign of life: its lease ran out'
+            where batch_id in (
+                select batch_id from audit.batches
+                where batch_id = %s and state = 'running' and lease_expires_at < now()
+                for update
+            )
+            """,
+            [batch_id],
+        )
     other = connection.execute(
         "select batch_id, started_at from audit.batches where state = 'running' and run_key <> %s", [run_key]
     ).fetchone()
@@ -101,12 +121,25 @@ def _alone(connection: Connection, run_key: str) -> None:
 
 
 def assert_running(connection: Connection, batch_id: int) -> None:
-    """Fence the current transaction: until it ends, nobody can take the batch over. Raises `BatchEnded`."""
+    """Fence the current transaction: while it can commit, nobody has taken the batch over. Raises `BatchEnded`.
+
+    It lets the lease be renewed meanwhile. The session bears the batch's name from here on, so that a later run can end
+    it when the lease runs out.
+    """
     row = connection.execute(
-        "select 1 from audit.batches where batch_id = %s and state = 'running' for share", [batch_id]
+        """
+        select set_config('application_name', %s, false) from audit.batches
+        where batch_id = %s and state = 'running'
+        for key share
+        """,
+        [_session_of(batch_id), batch_id],
     ).fetchone()
     if row is None:
         raise BatchEnded(f"batch {batch_id} has ended or was taken over. Start a new run.")
+
+
+def _session_of(batch_id: int) -> str:
+    return f"medilink-batch-{batch_id}"
 
 
 def end_batch(
@@ -115,7 +148,8 @@ def end_batch(
     """Close the batch: succeeded, or failed with the step and its reason (which must hold no patient data)."""
     connection.execute(
         "update audit.batches set state = %s, completed_at = now(), failed_step = %s, error_message = %s"
-        " where batch_id = %s and state = 'running'",
+        # A transaction of the batch that is still under way holds this up.
+        " where batch_id = (select batch_id from audit.batches where batch_id = %s and state = 'running' for update)",
         ["failed" if failed_step else "succeeded", failed_step, message, batch_id],
     )
 
@@ -172,7 +206,7 @@ def _renew(connection: Connection, batch_id: int, ended: threading.Event) -> Non
         try:
             _extend(connection, batch_id)
         except psycopg.errors.LockNotAvailable:
-            continue  # The step's own transaction holds the batch, which says as much as a renewal.
+            continue  # Somebody looks whether the batch is dead; the next renewal tells.
         except psycopg.OperationalError:
             return  # The step's own connection will meet the same fault, and says so.
 
@@ -195,6 +229,109 @@ def files(connection: Connection, batch_id: int, status: FileStatus, feed: str |
             " and (%(feed)s::text is null or feed = %(feed)s) order by last_modified, input_key, file_id",
             {"batch": batch_id, "status": status, "feed": feed},
         ).fetchall()
+
+
+def release_file(connection: Connection, file_id: int, by: str, reason: str | None = None) -> None:
+    """Let a held file pass what it is held for: the next run stages and promotes its archived bytes.
+
+    Raises `NotDecidable` unless it is held, and for something that can be waived.
+    """
+    with connection.transaction():
+        status, code = _decidable(connection, file_id)
+        if status != FileStatus.HELD:
+            raise NotDecidable(f"file {file_id} is {status}; only a held file can be released.")
+        if code not in WAIVABLE:
+            raise NotDecidable(
+                f"file {file_id} is held for {code}: its bytes cannot be split into rows, so there is nothing to let "
+                f"through. Correct it and drop it again, or end it: medilink files reject {file_id} --reason …"
+            )
+        _take_up_again(connection, file_id)
+        connection.execute("update audit.ingest_files set waived = waived || %s where file_id = %s", [[code], file_id])
+        _record(connection, file_id, Decision.RELEASE, code, by, reason)
+
+
+def reject_file(connection: Connection, file_id: int, by: str, reason: str) -> None:
+    """End a held file for good; raises `NotDecidable` unless it is held."""
+    with connection.transaction():
+        status, code = _decidable(connection, file_id)
+        if status != FileStatus.HELD:
+            raise NotDecidable(f"file {file_id} is {status}; only a held file can be rejected.")
+        connection.execute(
+            "update audit.ingest_files set status = %s where file_id = %s", [FileStatus.REJECTED, file_id]
+        )
+        _record(connection, file_id, Decision.REJECT, code, by, reason)
+
+
+def reprocess_file(connection: Connection, file_id: int, by: str, reason: str | None = None) -> int:
+    """Let the next run promote a file's archived bytes again, under the rules of that day; returns the ledger's file.
+
+    What was promoted keeps its counts, and its bytes enter the ledger as a file of their own; a file that was refused
+    is tried again itself. Raises `NotDecidable` where there are no bytes to take, or a run has yet to take them.
+    """
+    with connection.transaction():
+        status, code = _decidable(connection, file_id)
+        if status in (FileStatus.HELD, FileStatus.REJECTED):
+            _take_up_again(connection, file_id)
+            new_id = file_id
+        elif status in (FileStatus.PROMOTED, FileStatus.PUBLISHED, FileStatus.ARCHIVED):
+            row = connection.execute(
+                """
+                insert into audit.ingest_files (
+                    input_key, version_id, etag, size_bytes, last_modified, feed, batch_id, status, sha256, archive_key,
+                    reprocess_of, claimed_at, input_released_at
+                )
+                select
+                    input_key, version_id, etag, size_bytes, last_modified, feed, batch_id, 'claimed', sha256,
+                    archive_key, coalesce(reprocess_of, file_id), now(), now()
+                from audit.ingest_files where file_id = %s
+                on conflict do nothing
+                returning file_id
+                """,
+                [file_id],
+            ).fetchone()
+            if row is None:
+                raise NotDecidable(f"file {file_id} waits to be promoted again already: medilink run")
+            new_id = row[0]
+        elif status == FileStatus.DUPLICATE:
+            raise NotDecidable(f"file {file_id} is a duplicate of what was promoted before: reprocess that file.")
+        else:
+            raise NotDecidable(f"file {file_id} is {status}: the next run takes it up by itself.")
+        _record(connection, file_id, Decision.REPROCESS, code, by, reason)
+    return new_id
+
+
+def _decidable(connection: Connection, file_id: int) -> tuple[str, str | None]:
+    """Status and code of a file, held for this transaction."""
+    row = connection.execute(
+        "select status, error_code from audit.ingest_files where file_id = %s for update", [file_id]
+    ).fetchone()
+    if row is None:
+        raise NotDecidable(f"there is no file {file_id}. Their ids: medilink files")
+    return row[0], row[1]
+
+
+def _take_up_again(connection: Connection, file_id: int) -> None:
+    """Put a refused file back to where its bytes are known and nothing else."""
+    taken = connection.execute(
+        """
+        update audit.ingest_files
+        set status = %s, error_code = null, error_message = null, warning = null, is_correction = false
+        where file_id = %s and archive_key is not null
+        """,
+        [FileStatus.CLAIMED, file_id],
+    ).rowcount
+    if not taken:
+        raise NotDecidable(f"file {file_id} was never claimed: the archive has no bytes of it. Drop it again.")
+
+
+def _record(
+    connection: Connection, file_id: int, decision: Decision, code: str | None, by: str, reason: str | None
+) -> None:
+    connection.execute(
+        "insert into audit.file_decisions (file_id, decision, error_code, decided_by, reason)"
+        " values (%s, %s, %s, %s, %s)",
+        [file_id, decision, code, by, reason],
+    )
 
 
 def files_done_with(connection: Connection) -> list[LedgerFile]:
@@ -228,6 +365,47 @@ def refuse_file(connection: Connection, file_id: int, status: FileStatus, code: 
         """,
         [status, code, message, file_id],
     )
+
+
+@dataclass(frozen=True)
+class WaitingManifest:
+    """One version of a manifest in the input; `file_key` is the input object that it describes."""
+
+    manifest_id: int
+    input_key: str
+    file_key: str
+    version_id: str | None
+    etag: str
+    last_modified: datetime
+
+
+MANIFEST_COLUMNS = ", ".join(f"manifests.{name}" for name in WaitingManifest.__dataclass_fields__)
+
+
+def waiting_manifests(connection: Connection, file_key: str | None = None) -> list[WaitingManifest]:
+    """The manifests whose file was not claimed yet: all of them, or those of one input object; the newest first."""
+    with connection.cursor(row_factory=class_row(WaitingManifest)) as cursor:
+        return cursor.execute(
+            f"""
+            select {MANIFEST_COLUMNS} from audit.manifests
+            where file_id is null and input_released_at is null and (%(key)s::text is null or file_key = %(key)s)
+            order by last_modified desc, manifest_id desc
+            """,
+            {"key": file_key},
+        ).fetchall()
+
+
+def manifests_done_with(connection: Connection) -> list[WaitingManifest]:
+    """The manifests whose file was let go, and which still lie in the input."""
+    with connection.cursor(row_factory=class_row(WaitingManifest)) as cursor:
+        return cursor.execute(
+            f"""
+            select {MANIFEST_COLUMNS} from audit.manifests
+            inner join audit.ingest_files using (file_id)
+            where manifests.input_released_at is null and ingest_files.input_released_at is not null
+            order by manifest_id
+            """
+        ).fetchall()
 
 
 def add_counts(

@@ -12,12 +12,11 @@ from typing import Any
 
 from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
 
+from elt.header import fold_header
+
 CONTRACTS = Path(__file__).parent / "contracts"
 
-# In the order in which they must be promoted: what is referred to comes before what refers to it.
-FEEDS = ("facilities", "patients", "medical_records", "triage_visits")
-
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".xlsx", ".xls")
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Contract:
     delivered_key: tuple[str, ...]
     identifier: str | None
     attributes: tuple[str, ...]
+    promotion_order: int
     reject_limit_rate: float
     reject_limit_rows: int
     delimiters: tuple[str, ...]
@@ -64,11 +64,6 @@ class Contract:
         """The column a header cell names: case, and runs of space and underscore, do not matter."""
         folded = fold_header(header)
         return next((column for column in self.columns if column.name == folded), None)
-
-
-def fold_header(header: str) -> str:
-    """`" Facility  Name"` and `facility_name` are one header."""
-    return "_".join(header.replace("_", " ").casefold().split())
 
 
 def feed_of(key: str) -> str | None:
@@ -95,10 +90,11 @@ def contract(feed: str) -> Contract:
         delivered_key=tuple(properties["deliveredKey"]),
         identifier=properties.get("identifier"),
         attributes=tuple(properties["attributes"]),
+        promotion_order=int(limits["promotionOrder"]),
         reject_limit_rate=float(limits["rejectLimitRate"]),
         reject_limit_rows=int(limits["rejectLimitRows"]),
-        delimiters=tuple(limits["delimiters"]),
-        encodings=tuple(limits["encodings"]),
+        delimiters=tuple(limits.get("delimiters", [","])),
+        encodings=tuple(limits.get("encodings", ["utf-8"])),
     )
 
 
@@ -128,3 +124,13 @@ def _column(property_: SchemaProperty) -> Column:
 
 def _bound(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _feeds() -> tuple[str, ...]:
+    """Every feed that has a contract, in the order in which they must be promoted."""
+    names = [path.name.removesuffix(".odcs.yaml") for path in CONTRACTS.glob("*.odcs.yaml")]
+    return tuple(sorted(names, key=lambda feed: (contract(feed).promotion_order, feed)))
+
+
+# What is referred to comes before what refers to it.
+FEEDS = _feeds()

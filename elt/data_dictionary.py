@@ -45,7 +45,10 @@ STATUSES = {
     FileStatus.PUBLISHED: "the marts that readers see contain it",
     FileStatus.ARCHIVED: "its input object is deleted; the end of a good file",
     FileStatus.DUPLICATE: "the same bytes were promoted before, under whatever name; nothing of it is counted",
-    FileStatus.HELD: "it could be read only in part, or too much of it fails; nothing of it was promoted",
+    FileStatus.HELD: (
+        "it could be read only in part, too much of it fails, or its manifest promises another; nothing of it was "
+        "promoted, until somebody decides"
+    ),
     FileStatus.REJECTED: "it cannot be read, or no feed claims it; nothing of it was promoted",
 }
 
@@ -53,12 +56,26 @@ STATUSES = {
 FILE_ADVICE = {
     FileCode.UNKNOWN_FEED: f"no feed claims this name; it stays in the input: call it `<feed>*{SUFFIXES[0]}`",
     FileCode.EMPTY_FILE: "the file has no byte: export it again",
-    FileCode.NO_HEADER: "line 1 names no column of the feed: put the header on top, separated by commas",
+    FileCode.NO_HEADER: (
+        "line 1 names no column of the feed: put the header on top, separated by commas; or no sheet of a workbook, or"
+        " more than one, has the header: name the right one like the feed"
+    ),
     FileCode.MISSING_COLUMN: "line 1 lacks a required column: add it",
     FileCode.DUPLICATE_COLUMN: "line 1 names a column twice: keep one, or give them different names",
     FileCode.INVALID_ENCODING: "the header is not UTF-8: save the file as UTF-8",
     FileCode.UNCLOSED_QUOTE: "a quote is opened and never closed, and swallows the rest: close or double it",
+    FileCode.NOT_A_WORKBOOK: (
+        "the file begins like a workbook and is none, or is damaged or cut short: save it as .xlsx in a spreadsheet"
+        " program"
+    ),
+    FileCode.ENCRYPTED_WORKBOOK: "the workbook asks for a password: save it without one",
+    FileCode.WORKBOOK_TOO_LARGE: (
+        "the workbook unpacks to, spans or takes more than one may: delete what lies outside the table, split the file,"
+        " or save it as CSV"
+    ),
     FileCode.TOO_MANY_REJECTS: "more rows fail than the feed's limits allow: look at the export as a whole",
+    FileCode.MANIFEST_MISMATCH: "it is not the file its manifest describes, or not all of it: drop both again",
+    FileCode.MALFORMED_MANIFEST: "its manifest says neither rows nor sha256 in JSON: correct it, and drop both again",
     FileCode.SUPERSEDED: "a newer version of the same name was taken, or came in between: nothing to do",
 }
 
@@ -81,11 +98,11 @@ INTRODUCTION = f"""\
 Made from `elt/contracts/*.odcs.yaml` and `elt/vocabulary.py` by `python -m elt.data_dictionary`: change those instead.
 
 A **feed** is one kind of file. A file belongs to the feed whose name its own name begins with: `patients.csv`,
-`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffix: `{"`, `".join(SUFFIXES)}`.
-Separator: comma. Encoding: UTF-8, with or without BOM. Line 1 is the header; its columns may stand in any order, and
-case, spaces and underscores in their names do not matter. A column that the contract does not know is kept (`_extra`),
-and mentioned. Feeds are promoted in the order in which they stand here; within a feed, files in the order in which they
-were dropped.
+`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes:
+`{"`, `".join(SUFFIXES)}`. What a file is, its first bytes tell, not its suffix. CSV: separator comma, encoding UTF-8,
+with or without BOM. Line 1 is the header; its columns may stand in any order, and case, spaces and underscores in their
+names do not matter. A column that the contract does not know is kept (`_extra`), and mentioned. Feeds are promoted in
+the order in which they stand here; within a feed, files in the order in which they were dropped.
 
 An absent column never changes a value. An empty cell means "not given", and never erases one.
 
@@ -95,8 +112,29 @@ An absent column never changes a value. An empty cell means "not given", and nev
 - Keys are compared without regard to case; what is not given equals what is not given.
 - Numbers compare as numbers (`6.60` = `6.6`), times as instants (`09:00+01:00` = `08:00Z`); a time without an offset is
   UTC, a day without a time its midnight. `today`, `1_000` or `12,5` are no values.
+- In workbooks: text is taken as it stands (`007`); a number is written in full (`8012345678`, never with `.0` or as
+  `8.01E+09`), with the leading zeros that its format shows (`00000000000`); dates and times become ISO 8601, counted
+  from 1900 or from 1904 as the workbook says. Of a number of more than 15 digits a spreadsheet keeps 15: format such
+  columns as text.
 - `today` and `tomorrow` in the ranges below are UTC days, at the time of the run.
 - Restricted columns hold patient data. They appear in no log, message or error.
+"""
+
+WORKBOOKS = """\
+## Workbooks
+
+One sheet of a workbook is read: the one named like the feed, else the only one with the feed's required columns, else
+the only one there is. Its first row that is not empty is the header; every later row that is not empty is a record,
+numbered as in the sheet. Hidden sheets are never read, hidden rows and columns are; other sheets, hidden sheets and
+macros (which never run) are mentioned as a warning. A column without a header must be empty.
+
+Of a formula, the value that was last calculated is taken. A row with a cell that shows an error, or whose formula was
+never calculated, fails as `cell_without_value`, and a row with merged cells as `merged_cells`; its other rows are
+taken. A formula counts as never calculated too where the program that wrote the workbook asks for a calculation on
+opening and wrote 0 as the value, as XlsxWriter does. An `.xls` file does not tell such formulas from empty text.
+
+A workbook may have 128 MiB, unpack to 1 GiB (and, beyond 64 MiB, to 100 times its size), and span 16 million cells; it
+is read in a process of its own, in no more than 2 GiB of memory and 300 seconds of work.
 """
 
 CHANGES = """\
@@ -108,14 +146,32 @@ replace those that stand there, and what is not given stays.
 
 An **event** (medical record, triage visit) with the source's own id can be corrected by delivering that id again.
 Without `record_id` and `recorded_at`, or `visit_id` and `visited_at`, an event cannot be told from a second delivery of
-itself: such a repeat is a `duplicate`, and the event's row counts it (`times_delivered`, `last_delivered_at`). Two events that
-really happened and say the same become one. So these columns are optional, and **recommended**. Marts use the first
-delivery as the time of an event without one, and say so (`is_occurred_at_estimated`).
+itself: such a repeat is a `duplicate`, and the event's row counts it (`times_delivered`, `last_delivered_at`). Two
+events that really happened and say the same become one. So these columns are optional, and **recommended**. Marts use
+the first delivery as the time of an event without one, and say so (`is_occurred_at_estimated`).
 
 References are never guessed. Exactly one match is taken, and the row remembers by which columns (`resolved_by`); it
 never moves afterwards. No match, or more than one, parks the row. Real names make this common: of 11,393 Nigerian
 facilities 722 share their name with another. `facility_state`, `facility_lga`, `patient_dob` and `patient_phone`
 narrow a reference down: given ones must agree, and senders of such names should fill them in.
+"""
+
+MANIFESTS = """\
+## A manifest, if you like
+
+`<name of the file>.manifest.json` beside a file, best before it: `{"rows": 1200, "sha256": "…"}`, rows without the
+header; either may be left out. A file that is not what its manifest promises is held, so that a file that was cut short
+is not taken for the whole. The manifest goes into the archive with its file.
+"""
+
+CORRECTIONS = """\
+## Corrections
+
+A steward exports rows that failed or wait (`medilink quarantine export`). The file has the feed's own columns, and
+`_quarantine_id`, `_error_code`, `_error_column`, `_file`, `_row`, `_text`. Corrected and dropped again under a name of
+its feed, each row closes the entry that its `_quarantine_id` names, if it is sound. In such a file, and in no other,
+one leading apostrophe before `=`, `+`, `-`, `@`, tab or CR is removed from every cell: the export put it there, because
+a spreadsheet would take the cell for a formula.
 """
 
 IDENTITY = """\
@@ -133,7 +189,10 @@ def render() -> str:
     sections = [
         INTRODUCTION,
         *(_feed(feed) for feed in FEEDS),
+        WORKBOOKS,
         CHANGES,
+        MANIFESTS,
+        CORRECTIONS,
         "## What becomes of a row\n\n" + IDENTITY,
         _table(("disposition", "meaning"), _described(DISPOSITIONS)),
         "## Codes of rows\n\nA message names file, row, column and code, never the value.\n",
@@ -153,7 +212,7 @@ def _feed(feed: str) -> str:
     columns = [
         (
             f"`{column.name}`{' *' if column.required else ''}",
-            _rule(column),
+            rule(column),
             _sentence(described.description),
             " ".join(f"`{example}`" for example in described.examples or []),
             "yes" if described.classification == "restricted" else "",
@@ -180,20 +239,21 @@ def _key(rules: Contract) -> str:
     return f"Key: {', '.join(facility + own)}. Everything else is an attribute, and may change."
 
 
-def _rule(column: Column) -> str:
-    rule = TYPES[column.type]
+def rule(column: Column) -> str:
+    """What a column may hold, in words."""
+    words = TYPES[column.type]
     if column.max_length is not None:
-        rule += f", at most {column.max_length} characters"
+        words += f", at most {column.max_length} characters"
     if column.minimum is not None or column.maximum is not None:
-        rule += f", {column.minimum or ''} … {column.maximum or ''}"
+        words += f", {column.minimum or ''} … {column.maximum or ''}"
     if column.domain:
-        rule = "; ".join(
+        words = "; ".join(
             f"{value} ({', '.join(spelling for spelling, stands_for in column.domain.items() if stands_for == value)})"
             for value in dict.fromkeys(column.domain.values())
         )
     if column.normalise:
-        rule += f"; {NORMALISATIONS[column.normalise]}"
-    return rule
+        words += f"; {NORMALISATIONS[column.normalise]}"
+    return words
 
 
 def _is_extension(described: SchemaProperty) -> bool:

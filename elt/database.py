@@ -9,6 +9,8 @@ import psycopg
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from psycopg import sql
 
 from elt.settings import Settings
@@ -49,6 +51,18 @@ def act_as(connection: psycopg.Connection, role: str) -> psycopg.Connection:
     return connection
 
 
+def end_sessions(connection: psycopg.Connection, application: str) -> None:
+    """End every other session of this log-in that calls itself `application`, and wait up to 5 seconds for each."""
+    with connection.transaction(force_rollback=True):
+        # The log-in may end its own sessions; the role it acts as may not.
+        connection.execute("set local role none")
+        connection.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = %s"
+            " and datname = current_database() and usename = current_user and pid <> pg_backend_pid()",
+            [application],
+        )
+
+
 def initialise(admin: psycopg.Connection, settings: Settings) -> None:
     """Run `init.sql` as a superuser (or RDS master user), and make the log-ins of the pipeline and the API.
 
@@ -87,7 +101,13 @@ def migrate(settings: Settings) -> None:
     with engine.begin() as connection:
         # One migration at a time: a second starter waits here and then finds nothing to do.
         connection.exec_driver_sql("select pg_advisory_xact_lock(hashtext('medilink migrations'))")
-        # dbt's views over public would block `alter type` and `drop column`; dbt makes them anew in each run.
+        at = MigrationContext.configure(
+            connection, opts={"version_table_schema": "audit", "version_table": "schema_version"}
+        )
+        if at.get_current_revision() == ScriptDirectory.from_config(config).get_current_head():
+            return
+        # dbt's views over public would block `alter type` and `drop column`; dbt makes them anew in each run. A run
+        # that was interrupted needs them still, which is why they go only when there is something to migrate.
         connection.exec_driver_sql("set local role transformer")
         connection.exec_driver_sql("drop schema if exists dbt_staging cascade")
         connection.exec_driver_sql("set local role medilink_owner")

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from psycopg import Connection
 
-from elt import audit
-from elt.audit import LedgerFile
+from elt import audit, manifest
+from elt.audit import LedgerFile, WaitingManifest
 from elt.contract import FEEDS, SUFFIXES, feed_of
+from elt.manifest import Manifest
+from elt.scanner import FileRefused
 from elt.settings import Settings
 from elt.vocabulary import FileCode, FileStatus
 
@@ -46,6 +48,10 @@ class Found:
         return f"{self.key}  {self.size_bytes} bytes  {self.feed or 'no feed claims it'}  {state}"
 
 
+# What S3 says of an object that was overwritten or taken away since it was listed.
+CHANGED = {"NoSuchKey", "404", "PreconditionFailed", "412"}
+
+
 class ArchiveCopyDiffers(Exception):
     """The archive copy is not what was read from the input; the input object stays, and the next try claims it anew."""
 
@@ -63,7 +69,7 @@ def list_input(s3: S3Client, connection: Connection, settings: Settings) -> list
         Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix
     ):
         for item in page.get("Contents", []):
-            if not item["Key"].endswith("/"):
+            if not item["Key"].endswith("/") and not manifest.described_by(item["Key"]):
                 etag = item["ETag"].strip('"')
                 is_new = (item["Key"], etag, item["LastModified"]) not in known
                 found.append(Found(item["Key"], etag, item["Size"], feed_of(item["Key"]), is_new))
@@ -89,10 +95,13 @@ def extract(
         )
     _discover(s3, connection, settings, batch_id, feeds)
     discovered = audit.files(connection, batch_id, FileStatus.DISCOVERED)
-    return [file.file_id for file in discovered if _claim(s3, connection, settings, file)]
+    claimed = [file.file_id for file in discovered if _claim(s3, connection, settings, file)]
+    _attach_late_manifests(s3, connection, settings, batch_id)
+    return claimed
 
 
 def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feeds: tuple[str, ...]) -> None:
+    manifests = []
     for page in s3.get_paginator("list_objects_v2").paginate(
         Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix
     ):
@@ -102,6 +111,9 @@ def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id
             if key.endswith("/") or (feed is not None and feed not in feeds):
                 continue
             row = {"key": key, "etag": item["ETag"].strip('"'), "size": item["Size"], "modified": item["LastModified"]}
+            if described := manifest.described_by(key):
+                manifests.append(row | {"describes": described, "batch": batch_id})
+                continue
             row |= {"batch": batch_id, "feed": feed, "status": FileStatus.DISCOVERED, "code": None, "message": None}
             if feed is None:
                 names = f"<feed>*{' or '.join(SUFFIXES)}, feed one of {', '.join(FEEDS)}"
@@ -124,6 +136,26 @@ def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id
                 """,
                 rows,
             )
+    with connection.transaction(), connection.cursor() as cursor:
+        audit.assert_running(connection, batch_id)
+        cursor.executemany(
+            """
+            insert into audit.manifests (input_key, file_key, etag, last_modified, batch_id)
+            values (%(key)s, %(describes)s, %(etag)s, %(modified)s, %(batch)s)
+            on conflict (input_key, etag, last_modified) do nothing
+            """,
+            manifests,
+        )
+        # One that waited, and was overwritten or taken away, describes nothing any more.
+        connection.execute(
+            """
+            update audit.manifests set input_released_at = now()
+            where file_id is null and input_released_at is null and (input_key, etag, last_modified) not in (
+                select * from unnest(%s::text[], %s::text[], %s::timestamptz[])
+            )
+            """,
+            [[row[name] for row in manifests] for name in ("key", "etag", "modified")],
+        )
 
 
 def _claim(s3: S3Client, connection: Connection, settings: Settings, file: LedgerFile) -> bool:
@@ -134,7 +166,7 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
     try:
         version_id, sha256, md5 = _read(s3, settings, file)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in {"NoSuchKey", "404", "PreconditionFailed", "412"}:
+        if error.response["Error"]["Code"] not in CHANGED:
             raise
         # Overwritten or taken away since it was listed: nothing of this version was claimed.
         with connection.transaction():
@@ -153,12 +185,25 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
         [sha256, file.feed],
     ).fetchone()
     archive_key = original[1] if original else _land(s3, settings, file, version_id, sha256, md5)
+    waiting = next(iter(audit.waiting_manifests(connection, file.input_key)), None)
+    promised, refusal = Manifest(None, None), None
+    if waiting:
+        fetched = _fetch_manifest(s3, settings, waiting)
+        if fetched is None:
+            return False  # Overwritten since it was listed: the next run compares the file with what stands there then.
+        waiting, body = fetched
+        try:
+            promised = manifest.parse(body)
+            _assert_as_promised(file, sha256, promised)
+        except FileRefused as mismatch:
+            refusal = mismatch
     with connection.transaction():
         audit.assert_running(connection, file.batch_id)
         connection.execute(
             """
             update audit.ingest_files
-            set status = %s, version_id = %s, sha256 = %s, archive_key = %s, duplicate_of = %s, claimed_at = now()
+            set status = %s, version_id = %s, sha256 = %s, archive_key = %s, duplicate_of = %s, expected_records = %s,
+                claimed_at = now()
             where file_id = %s and status = 'discovered'
             """,
             [
@@ -167,9 +212,14 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
                 sha256,
                 archive_key,
                 original[0] if original else None,
+                promised.rows,
                 file.file_id,
             ],
         )
+        if waiting:
+            _attach(s3, connection, settings, waiting, file.file_id, archive_key)
+        if refusal and not original:
+            audit.refuse_file(connection, file.file_id, FileStatus.HELD, refusal.code, str(refusal))
         # Deleting a claimed version lets an older one of the same name come to light: taking it would turn back time.
         newer = connection.execute(
             "select 1 from audit.ingest_files where input_key = %s and last_modified > %s and claimed_at is not null",
@@ -179,6 +229,78 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
             message = "an older version of a name of which a newer one was taken already; its bytes are in the archive"
             audit.refuse_file(connection, file.file_id, FileStatus.REJECTED, FileCode.SUPERSEDED, message)
     return True
+
+
+def _assert_as_promised(file: LedgerFile, sha256: str, promised: Manifest) -> None:
+    if promised.sha256 not in (None, sha256):
+        raise FileRefused(
+            FileCode.MANIFEST_MISMATCH,
+            "it has another SHA-256 than its manifest promises: it was cut short or changed, or the manifest is "
+            f"another's. Drop both again, or let it through: medilink files release {file.file_id}",
+        )
+
+
+def _fetch_manifest(s3: S3Client, settings: Settings, waiting: WaitingManifest) -> tuple[WaitingManifest, bytes] | None:
+    """Exactly the version of a manifest that was listed, with its VersionId; None if it has changed."""
+    try:
+        answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=waiting.input_key, IfMatch=f'"{waiting.etag}"')
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in CHANGED:
+            raise
+        return None
+    version_id = answer.get("VersionId")
+    with answer["Body"] as body:
+        content = body.read(manifest.MAX_BYTES + 1)
+    return replace(waiting, version_id=None if version_id == "null" else version_id), content
+
+
+def _attach(
+    s3: S3Client, connection: Connection, settings: Settings, waiting: WaitingManifest, file_id: int, archive_key: str
+) -> None:
+    """Copy the manifest beside the archived bytes of its file; it is let go with that file."""
+    key = archive_key + manifest.SUFFIX
+    source = {"Bucket": settings.s3_bucket_name, "Key": waiting.input_key}
+    if waiting.version_id:
+        source["VersionId"] = waiting.version_id
+    s3.copy_object(
+        Bucket=settings.s3_bucket_name,
+        Key=key,
+        CopySource=source,  # type: ignore[arg-type]
+        CopySourceIfMatch=f'"{waiting.etag}"',
+    )
+    connection.execute(
+        "update audit.manifests set file_id = %s, archive_key = %s, version_id = %s where manifest_id = %s",
+        [file_id, key, waiting.version_id, waiting.manifest_id],
+    )
+
+
+def _attach_late_manifests(s3: S3Client, connection: Connection, settings: Settings, batch_id: int) -> None:
+    """Attach manifests that came when their file was claimed already, where they describe that file.
+
+    They would be held against the next file of that name otherwise.
+    """
+    for waiting in audit.waiting_manifests(connection):
+        claimed = connection.execute(
+            """
+            select file_id, sha256, archive_key from audit.ingest_files
+            where input_key = %s and archive_key is not null and last_modified <= %s
+            order by last_modified desc, file_id desc limit 1
+            """,
+            [waiting.file_key, waiting.last_modified],
+        ).fetchone()
+        if claimed is None:
+            continue
+        fetched = _fetch_manifest(s3, settings, waiting)
+        if fetched is None:
+            continue
+        try:
+            promised = manifest.parse(fetched[1])
+        except FileRefused:
+            continue
+        if promised.sha256 == claimed[1]:
+            with connection.transaction():
+                audit.assert_running(connection, batch_id)
+                _attach(s3, connection, settings, fetched[0], claimed[0], claimed[2])
 
 
 def _read(s3: S3Client, settings: Settings, file: LedgerFile) -> tuple[str | None, str, str]:

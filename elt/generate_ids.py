@@ -23,8 +23,12 @@ PROMOTION = Path(__file__).parent / "promotion"
 # What the promotion statement of a feed yields beside the production columns.
 BOOKKEEPING = ("file_id", "row_number", "key", "code", "code_column", "candidates")
 
-TEMPORARY = ("outcome", "repeated", "resolved", "sound", "incoming")
+# The entry that a row of a quarantine export names; spreadsheets write whole numbers in more than one way.
+NAMED_ID = r"""
+    case when btrim(_quarantine_id) ~ '^[0-9]{1,18}([.]0+)?$' then split_part(btrim(_quarantine_id), '.', 1)::bigint end
+"""
 
+TEMPORARY = ("outcome", "repeated", "resolved", "sound", "incoming")
 
 # Of so few rows the planner needs no statistics.
 FEW_ROWS = 1000
@@ -45,6 +49,12 @@ def promote(connection: Connection, batch_id: int) -> None:
             _promote_file(connection, file, contract(feed))
 
 
+def replay(connection: Connection, batch_id: int) -> None:
+    """Try the parked rows again, and nothing else."""
+    for feed in FEEDS:
+        _replay(connection, batch_id, contract(feed))
+
+
 def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> None:
     try:
         with connection.transaction():
@@ -53,14 +63,16 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
                 return
             if _is_duplicate(connection, file):
                 return
-            source = f"select *, null::bigint as quarantine_id from staging.{feed.feed} where _file_id = {file.file_id}"
-            _decide(connection, feed, source)
+            _decide(connection, feed, _returned(feed, file) if file.is_correction else _delivered(feed, file))
             counts = _counts(connection)
             processed = connection.execute(
                 "select records_processed from audit.ingest_files where file_id = %s", [file.file_id]
             ).fetchone()[0]  # type: ignore[index]
-            _assert_within_limit(feed, counts.get(Disposition.FAILED, 0), processed)
-            _enter(connection, feed, file.batch_id)
+            _assert_within_limit(connection, feed, file, processed)
+            _enter(connection, feed, file.batch_id, is_delivery=file.reprocess_of is None)
+            if file.is_correction:
+                _note_strangers(connection, file)
+                _update_returned(connection, feed, file.batch_id)
             _quarantine(connection, feed, file.batch_id)
             audit.add_counts(connection, file.batch_id, feed.feed, "drop", processed, counts)
             columns = ", ".join(f"records_{disposition} = %s" for disposition in Disposition)
@@ -87,16 +99,25 @@ def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -
             connection.execute(f"analyze public.{feed.feed}")
 
 
-def _assert_within_limit(feed: Contract, failed: int, processed: int) -> None:
+def _assert_within_limit(connection: Connection, feed: Contract, file: LedgerFile, processed: int) -> None:
+    """Raises `TooManyRejects`; rows that came back out of quarantine and fail again are no news, and do not count."""
+    if FileCode.TOO_MANY_REJECTS in file.waived:
+        return
+    failed = connection.execute(
+        "select count(*) from outcome where disposition = 'failed' and quarantine_id is null"
+    ).fetchone()[0]  # type: ignore[index]
     if failed > feed.reject_limit_rows and failed > feed.reject_limit_rate * processed:
         raise TooManyRejects(
             f"{failed} of {processed} rows break the contract, more than its limit of {feed.reject_limit_rate:.0%} and "
-            f"{feed.reject_limit_rows} rows. Nothing of the file was promoted; correct it and drop it again."
+            f"{feed.reject_limit_rows} rows. Nothing of the file was promoted; correct it and drop it again, "
+            f"or let it through: medilink files release {file.file_id}"
         )
 
 
 def _is_duplicate(connection: Connection, file: LedgerFile) -> bool:
     """Whether the same bytes were promoted meanwhile under another name of this batch; then the file ends here."""
+    if file.reprocess_of is not None:
+        return False
     original = connection.execute(
         """
         select file_id from audit.ingest_files
@@ -119,23 +140,19 @@ def _replay(connection: Connection, batch_id: int, feed: Contract) -> None:
 
     Those whose reference is found now are promoted, file by file in the order of delivery.
     """
-    parked = f"""
-        select
-            (jsonb_populate_record(null::staging.{feed.feed}, delivered)).*,
-            quarantine_id, file_id as _file, row_number as _row
-        from quarantine.entries
-        where feed = '{feed.feed}' and disposition = 'parked' and closed_at is null
-    """
-    columns = ", ".join(column.name for column in feed.columns)
+    columns = ", ".join(f"parked.{column.name}" for column in feed.columns)
     source = f"""
         select
-            {columns}, _file as _file_id, _row as _row_number,
-            null::text as _reject_code, null::text as _reject_text, null::jsonb as _extra, quarantine_id
-        from ({parked}) as parked
+            {columns}, entry.file_id as _file_id, entry.row_number as _row_number,
+            null::text as _reject_code, null::text as _reject_text, null::jsonb as _extra,
+            entry.quarantine_id, null::uuid as conflict_hash
+        from quarantine.entries as entry
+        cross join lateral jsonb_populate_record(null::staging.{feed.feed}, entry.delivered) as parked
+        where entry.feed = '{feed.feed}' and entry.disposition = 'parked' and entry.closed_at is null
     """
     with connection.transaction():
         audit.assert_running(connection, batch_id)
-        if not connection.execute(f"select 1 from ({parked}) as parked limit 1").fetchone():
+        if not connection.execute(f"select 1 from ({source}) as parked limit 1").fetchone():
             return
         _resolve(connection, feed, source)
         connection.execute(
@@ -167,10 +184,67 @@ def _replay(connection: Connection, batch_id: int, feed: Contract) -> None:
             connection.execute("drop table if exists replayable")
 
 
+def _delivered(feed: Contract, file: LedgerFile) -> str:
+    """The rows of a file as they were staged."""
+    return f"""
+        select *, null::bigint as quarantine_id, null::uuid as conflict_hash
+        from staging.{feed.feed} where _file_id = {file.file_id}
+    """
+
+
+def _returned(feed: Contract, file: LedgerFile) -> str:
+    """The rows of a file in which rows of a quarantine export come back, each with the entry that it corrects.
+
+    An id counts once, and only while its entry is open and of this feed; every other row is a row like any delivered.
+    Rows that nobody touched stay what they were: a record that could not be placed into columns as long as no column
+    is filled in, a contradicting row as long as it says the same (`conflict_hash`).
+    """
+    columns = ", ".join(f"named.{column.name}" for column in feed.columns)
+    given = f"num_nonnulls({columns}) > 0"
+    return f"""
+        select
+            {columns}, named._file_id, named._row_number, named._extra,
+            coalesce(named._reject_code, case when not ({given}) then textual.error_code end) as _reject_code,
+            coalesce(named._reject_text, case when not ({given}) then textual.delivered_text end) as _reject_text,
+            entry.quarantine_id,
+            case when entry.error_code = '{RowCode.CONFLICTING_KEY}' then entry.row_hash end as conflict_hash
+        from (
+            select *, row_number() over (partition by named_id order by _row_number) as nth
+            from (
+                select *, {NAMED_ID} as named_id from staging.{feed.feed} where _file_id = {file.file_id}
+            ) as staged
+        ) as named
+        left join quarantine.entries as entry
+            on entry.quarantine_id = named.named_id and named.nth = 1
+            and entry.feed = '{feed.feed}' and entry.closed_at is null
+        left join quarantine.entries as textual
+            on textual.quarantine_id = entry.quarantine_id and textual.delivered is null
+    """
+
+
+def _note_strangers(connection: Connection, file: LedgerFile) -> None:
+    """Say in the ledger how many rows named an entry that they could not correct."""
+    connection.execute(
+        f"""
+        update audit.ingest_files
+        set warning = concat_ws('; ', warning, strangers || ' rows name a quarantine entry that is closed, not of this'
+            ' feed, not there, or named by an earlier row: they were taken as rows of their own, and closed nothing')
+        from (
+            select count(*) as strangers
+            from staging.{file.feed} as staged
+            inner join outcome on (outcome.file_id, outcome.row_number) = (staged._file_id, staged._row_number)
+            where staged._quarantine_id is not null and outcome.quarantine_id is null
+        ) as counted
+        where file_id = %s and strangers > 0
+        """,
+        [file.file_id],
+    )
+
+
 def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
     """Enter replayed rows, and close their quarantine entries (or say why they fail now)."""
     processed = connection.execute("select count(*) from incoming").fetchone()[0]  # type: ignore[index]
-    _enter(connection, feed, batch_id)
+    _enter(connection, feed, batch_id, is_delivery=True)
     connection.execute(
         """
         update quarantine.entries as entry
@@ -207,19 +281,29 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> int:
         create temp table incoming on commit drop as
         select
             *,
-            case when _reject_code is null then {checks.row_hash(feed)} else md5(_reject_text)::uuid end as row_hash,
-            case when _reject_code is null then {checks.errors(feed)} else array[':' || _reject_code] end as errors
+            case
+                when _reject_code is not null then array[':' || _reject_code]
+                when row_hash = conflict_hash then array[':{RowCode.CONFLICTING_KEY}']
+                else {checks.errors(feed)}
+            end as errors
         from (
-            select file_id, row_number, quarantine_id, _reject_code, _reject_text, {as_canonical}
+            select
+                *,
+                case when _reject_code is null then {checks.row_hash(feed)} else md5(_reject_text)::uuid end as row_hash
             from (
                 select
-                    _file_id as file_id, _row_number as row_number, quarantine_id, _reject_code, _reject_text,
-                    {as_normalised}
-                from ({source}) as source
+                    file_id, row_number, quarantine_id, conflict_hash, _reject_code, _reject_text, {as_canonical}
+                from (
+                    select
+                        _file_id as file_id, _row_number as row_number, quarantine_id, conflict_hash,
+                        _reject_code, _reject_text, {as_normalised}
+                    from ({source}) as source
+                    offset 0
+                ) as normalised
                 offset 0
-            ) as normalised
+            ) as spelled
             offset 0
-        ) as spelled
+        ) as hashed
     """).rowcount
     if rows > FEW_ROWS:
         connection.execute("analyze incoming")
@@ -267,6 +351,13 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
     """)
     if rows > FEW_ROWS:
         connection.execute("analyze resolved, repeated")
+    columns = ", ".join(f"incoming.{column.name}" for column in feed.columns)
+    # The key as delivered is asked for in quarantine only: of all rows where an open entry may have the same.
+    waiting = connection.execute(
+        "select 1 from quarantine.entries where feed = %s and closed_at is null and delivered_key is not null limit 1",
+        [feed.feed],
+    ).fetchone()
+    by_key = "true" if waiting else "disposition in ('parked', 'failed')"
     connection.execute(f"""
         create temp table outcome on commit drop as
         with ranked as (
@@ -303,34 +394,51 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
             )
         )
         select
-            incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash,
-            decided.known_id, decided.candidates,
-            case
-                when incoming.errors <> '{{}}' then 'failed'
-                when decided.disposition is null then 'duplicate'
-                else decided.disposition
-            end as disposition,
-            case
-                when incoming.errors <> '{{}}' then split_part(incoming.errors[1], ':', 2)
-                when decided.disposition in ('parked', 'failed') then decided.code
-            end as code,
-            case
-                when incoming.errors <> '{{}}' then nullif(split_part(incoming.errors[1], ':', 1), '')
-                when decided.disposition = 'parked' then decided.code_column
-            end as code_column,
-            case
-                when incoming.errors <> '{{}}' then (
-                    select jsonb_agg(jsonb_build_object(
-                        'column', nullif(split_part(error, ':', 1), ''), 'code', split_part(error, ':', 2)
-                    ))
-                    from unnest(incoming.errors) as error
-                )
-                when decided.disposition in ('parked', 'failed')
-                    then jsonb_build_array(jsonb_build_object('column', decided.code_column, 'code', decided.code))
-            end as errors
-        from incoming
-        left join decided using (file_id, row_number)
+            file_id, row_number, quarantine_id, row_hash, known_id, candidates, disposition, code, code_column, errors,
+            _reject_text as delivered_text, null::jsonb as delivered,
+            case when _reject_code is null and ({by_key}) then {checks.delivered_key(feed)} end as delivered_key
+        from (
+            select
+                incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash,
+                incoming._reject_code, incoming._reject_text, {columns}, decided.known_id, decided.candidates,
+                case
+                    when incoming.errors <> '{{}}' then 'failed'
+                    when decided.disposition is null then 'duplicate'
+                    else decided.disposition
+                end as disposition,
+                case
+                    when incoming.errors <> '{{}}' then split_part(incoming.errors[1], ':', 2)
+                    when decided.disposition in ('parked', 'failed') then decided.code
+                end as code,
+                case
+                    when incoming.errors <> '{{}}' then nullif(split_part(incoming.errors[1], ':', 1), '')
+                    when decided.disposition = 'parked' then decided.code_column
+                end as code_column,
+                case
+                    when incoming.errors <> '{{}}' then (
+                        select jsonb_agg(jsonb_build_object(
+                            'column', nullif(split_part(error, ':', 1), ''), 'code', split_part(error, ':', 2)
+                        ))
+                        from unnest(incoming.errors) as error
+                    )
+                    when decided.disposition in ('parked', 'failed')
+                        then jsonb_build_array(jsonb_build_object('column', decided.code_column, 'code', decided.code))
+                end as errors
+            from incoming
+            left join decided using (file_id, row_number)
+            offset 0
+        ) as settled
     """)
+    delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
+    connection.execute(f"""
+        update outcome
+        set delivered = jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(source._extra, '{{}}')
+        from ({source}) as source
+        where source._file_id = outcome.file_id and source._row_number = outcome.row_number
+            and outcome.disposition in ('parked', 'failed') and source._reject_code is null
+    """)
+    if rows > FEW_ROWS:
+        connection.execute("analyze outcome (disposition, row_hash, delivered_key, quarantine_id)")
 
 
 def _resolve_contested(connection: Connection, feed: Contract) -> None:
@@ -357,8 +465,11 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
         """)
 
 
-def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
-    """Insert what is new, in the order of the file; change what differs; count repeated events."""
+def _enter(connection: Connection, feed: Contract, batch_id: int, *, is_delivery: bool) -> None:
+    """Insert what is new, in the order of the file; change what differs; count repeated events.
+
+    Bytes that are promoted again are no delivery: they repeat nothing but what they enter themselves.
+    """
     production = _production(connection)
     columns = ", ".join(production)
     values = ", ".join(f"resolved.{column}" for column in production)
@@ -403,47 +514,90 @@ def _enter(connection: Connection, feed: Contract, batch_id: int) -> None:
                 where outcome.disposition = 'duplicate' and sound.{feed.identifier} is null
                 group by 1
             ) as repeated
-            where known._key = repeated.key
-            """
+            where known._key = repeated.key and (%s or known._first_batch_id = %s)
+            """,
+            [is_delivery, batch_id],
         )
+
+
+def _update_returned(connection: Connection, feed: Contract, batch_id: int) -> None:
+    """Put what came back and fails or waits again into the entries it corrects.
+
+    An entry that came back as the row of another open entry is merged into that one.
+    """
+    connection.execute(
+        """
+        create temp table changed on commit drop as
+        select outcome.*, entry.row_hash as former_hash
+        from outcome
+        inner join quarantine.entries as entry using (quarantine_id)
+        where outcome.disposition in ('parked', 'failed')
+            and entry.closed_at is null and entry.row_hash <> outcome.row_hash
+        """
+    )
+    # Two entries may change places: all give up their old hash before any takes its new one.
+    connection.execute(
+        """
+        update quarantine.entries set row_hash = gen_random_uuid()
+        where quarantine_id in (select quarantine_id from changed)
+        """
+    )
+    connection.execute(
+        """
+        update quarantine.entries as entry
+        set row_hash = changed.row_hash, delivered_key = changed.delivered_key, delivered = changed.delivered,
+            delivered_text = coalesce(changed.delivered_text, entry.delivered_text), file_id = changed.file_id,
+            row_number = changed.row_number, batch_id = %s
+        from (select distinct on (row_hash) * from changed order by row_hash, row_number) as changed
+        where entry.quarantine_id = changed.quarantine_id and not exists (
+            select from quarantine.entries as other
+            where other.feed = entry.feed and other.row_hash = changed.row_hash and other.closed_at is null
+        )
+        """,
+        [batch_id],
+    )
+    connection.execute(
+        """
+        update quarantine.entries as entry
+        set row_hash = changed.former_hash, closed_at = now(), closed_batch_id = %s, closed_reason = 'merged',
+            closed_note = 'the same row as entry ' || other.quarantine_id
+        from changed
+        inner join quarantine.entries as other
+            on other.feed = %s and other.row_hash = changed.row_hash and other.closed_at is null
+        where entry.quarantine_id = changed.quarantine_id and other.quarantine_id <> entry.quarantine_id
+        """,
+        [batch_id, feed.feed],
+    )
 
 
 def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
     """Enter failed and parked rows, one open entry for each distinct row.
 
-    The entries that sound rows of this file correct are closed.
+    A row that a steward discarded stays discarded, however often it is delivered. The entries that sound rows of this
+    file correct are closed: by the `_quarantine_id` they carry, or by their key.
     """
-    if not connection.execute("select 1 from outcome where disposition in ('parked', 'failed') limit 1").fetchone():
-        _close_corrected(connection, feed, batch_id)
-        return
-    delivered = ", ".join(f"'{column.name}', staged.{column.name}" for column in feed.columns)
+    # Entries written a moment ago have no statistics: taken for one row, each would be compared with each.
+    connection.execute("set local enable_nestloop = off")
     connection.execute(
-        f"""
+        """
         insert into quarantine.entries (
             feed, disposition, row_hash, delivered_key, file_id, row_number, batch_id,
             error_code, error_column, errors, candidates, delivered, delivered_text
         )
         select
-            %(feed)s, opened.disposition, opened.row_hash,
-            case when incoming._reject_code is null then incoming.delivered_key end,
-            opened.file_id, opened.row_number, %(batch)s,
-            opened.code, opened.code_column, opened.errors, opened.candidates,
-            case when incoming._reject_code is null
-                then jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(staged._extra, '{{}}')
-            end,
-            incoming._reject_text
+            %(feed)s, disposition, row_hash, delivered_key, file_id, row_number, %(batch)s,
+            code, code_column, errors, candidates, delivered, delivered_text
         from (
-            select distinct on (row_hash) *
-            from outcome
-            where disposition in ('parked', 'failed')
+            select distinct on (row_hash) * from outcome
+            where disposition in ('parked', 'failed') and row_hash not in (
+                select row_hash from quarantine.entries
+                where feed = %(feed)s and closed_reason = 'discarded'
+                except
+                select row_hash from quarantine.entries where feed = %(feed)s and closed_at is null
+            )
             order by row_hash, row_number
-        ) as opened
-        inner join (
-            select file_id, row_number, _reject_code, _reject_text, {checks.delivered_key(feed)} as delivered_key
-            from incoming
-        ) as incoming using (file_id, row_number)
-        inner join staging.{feed.feed} as staged
-            on staged._file_id = opened.file_id and staged._row_number = opened.row_number
+        ) as refused
+        order by row_number
         on conflict (feed, row_hash) where closed_at is null do update set
             disposition = excluded.disposition, error_code = excluded.error_code, error_column = excluded.error_column,
             errors = excluded.errors, candidates = excluded.candidates
@@ -453,42 +607,45 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
     connection.execute(
         """
         insert into quarantine.sightings (file_id, row_number, quarantine_id, disposition)
-        select outcome.file_id, outcome.row_number, entry.quarantine_id, outcome.disposition
+        select
+            outcome.file_id, outcome.row_number, coalesce(entry.quarantine_id, discarded.quarantine_id),
+            outcome.disposition
         from outcome
-        inner join quarantine.entries as entry
-            on entry.feed = %s and entry.row_hash = outcome.row_hash and entry.closed_at is null
+        left join quarantine.entries as entry
+            on entry.feed = %(feed)s and entry.row_hash = outcome.row_hash and entry.closed_at is null
+        left join (
+            select row_hash, max(quarantine_id) as quarantine_id from quarantine.entries
+            where feed = %(feed)s and closed_reason = 'discarded' group by 1
+        ) as discarded on discarded.row_hash = outcome.row_hash
         where outcome.disposition in ('parked', 'failed')
         """,
-        [feed.feed],
+        {"feed": feed.feed},
     )
-    _close_corrected(connection, feed, batch_id)
-
-
-def _close_corrected(connection: Connection, feed: Contract, batch_id: int) -> None:
-    """Close the entries whose key arrived sound in this file."""
-    if not connection.execute(
-        "select 1 from quarantine.entries where feed = %s and closed_at is null and delivered_key is not null limit 1",
-        [feed.feed],
-    ).fetchone():
-        return
     connection.execute(
-        f"""
+        """
+        update quarantine.entries as entry
+        set closed_at = now(), closed_batch_id = %s, closed_reason = 'corrected'
+        from outcome
+        where entry.quarantine_id = outcome.quarantine_id and entry.closed_at is null
+            and outcome.disposition not in ('parked', 'failed')
+        """,
+        [batch_id],
+    )
+    connection.execute(
+        """
         update quarantine.entries as entry
         set closed_at = now(), closed_batch_id = %(batch)s, closed_reason = 'corrected'
-        from (
-            select outcome.file_id, {checks.delivered_key(feed)} as delivered_key
-            from outcome
-            inner join incoming using (file_id, row_number)
-            where outcome.disposition in ('inserted', 'updated', 'unchanged')
-        ) as arrived
-        where entry.feed = %(feed)s and entry.closed_at is null and entry.delivered_key = arrived.delivered_key
+        from outcome
+        where entry.feed = %(feed)s and entry.closed_at is null and entry.delivered_key = outcome.delivered_key
+            and outcome.disposition in ('inserted', 'updated', 'unchanged')
             and not exists (
                 select from quarantine.sightings
-                where sightings.quarantine_id = entry.quarantine_id and sightings.file_id = arrived.file_id
+                where sightings.quarantine_id = entry.quarantine_id and sightings.file_id = outcome.file_id
             )
         """,
         {"feed": feed.feed, "batch": batch_id},
     )
+    connection.execute("set local enable_nestloop = on")
 
 
 def _counts(connection: Connection) -> dict[Disposition, int]:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from psycopg import Connection, sql
 
 from elt import audit
 from elt.audit import LedgerFile
-from elt.contract import Contract, contract, fold_header
+from elt.contract import Contract, contract
 from elt.decoding import in_utf8, unpacked
 from elt.extract_from_s3 import read_blocks
+from elt.header import fold_header
+from elt.quarantine import ESCAPE, EXPORTED, QUARANTINE_ID
 from elt.scanner import FileRefused, Scan
 from elt.settings import Settings
 from elt.vocabulary import FileCode, FileStatus
+from elt.workbook import Workbook, is_workbook
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # What an operator may yet release is held; what no release could mend is rejected.
-HOLDING = {FileCode.UNCLOSED_QUOTE, FileCode.INVALID_ENCODING, FileCode.TOO_MANY_REJECTS}
+HOLDING = {FileCode.UNCLOSED_QUOTE, FileCode.INVALID_ENCODING, *audit.WAIVABLE}
 
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
@@ -68,21 +73,23 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
                 return 0
             digest = hashlib.sha256()
             answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))
-            text = in_utf8(unpacked(_hashed(read_blocks(answer["Body"]), digest)), feed.encodings)
-            scan = Scan(text, (file.batch_id, file.file_id), partial(delimiter_of, feed=feed))
-            warning = stage(connection, scan, feed)
+            blocks = _hashed(read_blocks(answer["Body"]), digest)
+            with _reading(blocks, (file.batch_id, file.file_id), feed) as scan:
+                warning = stage(connection, scan, feed)
             if digest.hexdigest() != file.sha256:
                 raise ArchivedBytesDiffer(
                     f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}."
                     " Nothing was staged. The transfer is tried again; if it fails again, restore the object from its"
                     " earlier version."
                 )
+            _assert_as_promised(file, scan.records)
             connection.execute(
                 """
-                update audit.ingest_files set status = %s, records_processed = %s, warning = %s, staged_at = now()
+                update audit.ingest_files
+                set status = %s, records_processed = %s, warning = %s, is_correction = %s, staged_at = now()
                 where file_id = %s
                 """,
-                [FileStatus.STAGED, scan.records, warning, file.file_id],
+                [FileStatus.STAGED, scan.records, warning, is_correction(scan.header), file.file_id],
             )
     except FileRefused as refusal:
         with connection.transaction():
@@ -93,25 +100,52 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
     return scan.records
 
 
+def _assert_as_promised(file: LedgerFile, records: int) -> None:
+    """The file has as many records as its manifest says, unless an operator let that pass."""
+    promised = file.expected_records
+    if promised is not None and promised != records and FileCode.MANIFEST_MISMATCH not in file.waived:
+        raise FileRefused(
+            FileCode.MANIFEST_MISMATCH,
+            f"its manifest promises {promised} rows, it has {records}: it was cut short, or the manifest is another's. "
+            f"Drop both again, or let it through: medilink files release {file.file_id}",
+        )
+
+
 def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for block in blocks:
         digest.update(block)
         yield block
 
 
-def stage(connection: Connection, scan: Scan, feed: Contract) -> str | None:
+@contextmanager
+def _reading(blocks: Iterator[bytes], labels: tuple[int, ...], feed: Contract) -> Iterator[Scan | Workbook]:
+    """The reader for a file of this kind, which its first bytes tell, not its name."""
+    beginning = next(blocks, b"")
+    blocks = chain([beginning], blocks)
+    if is_workbook(beginning):
+        with Workbook(blocks, labels, feed) as workbook:
+            yield workbook
+    else:
+        yield Scan(in_utf8(unpacked(blocks), feed.encodings), labels, partial(delimiter_of, feed=feed))
+
+
+def stage(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str | None:
     """COPY the scan's blocks into the feed's staging table; returns a warning about the header, if any."""
-    columns = map_header(scan.header, feed)
+    returned = _returned(scan.header)
+    columns = map_header(["" if cell in returned else cell for cell in scan.header], feed, scan.place)
     extra = [header for header, column in zip(scan.header, columns, strict=True) if column is None]
-    if len(set(extra)) < len(extra):
+    if len(set(extra)) < len(extra) or len(set(returned.values())) < len(returned):
         raise FileRefused(
-            FileCode.DUPLICATE_COLUMN, "line 1 names a column twice. Keep one, or give them different names."
+            FileCode.DUPLICATE_COLUMN, f"{scan.place} names a column twice. Keep one, or give them different names."
         )
     staging = sql.Identifier("staging", feed.feed)
     labels = sql.SQL(", ").join(map(sql.Identifier, STAGED_LABELS))
     # Columns no contract knows are kept in _extra, by way of a table that has the file's own columns.
     target = sql.Identifier("arriving") if extra else staging
-    fields = [sql.Identifier(column or f"extra {position}") for position, column in enumerate(columns)]
+    fields = [
+        sql.Identifier(column or (QUARANTINE_ID if returned.get(cell) == QUARANTINE_ID else f"extra {position}"))
+        for position, (cell, column) in enumerate(zip(scan.header, columns, strict=True))
+    ]
     if extra:
         connection.execute("drop table if exists arriving")
         connection.execute(
@@ -128,29 +162,36 @@ def stage(connection: Connection, scan: Scan, feed: Contract) -> str | None:
         for block in scan.blocks():
             copy.write(block)
     if extra:
-        known = sql.SQL(", ").join(sql.Identifier(column) for column in columns if column)
+        extra = [header for header in extra if header not in returned]
+        known = [sql.Identifier(column) for column in columns if column]
+        values: list[sql.Composable] = [*known]
+        if returned:
+            values = [sql.SQL("regexp_replace({}, {}, '')").format(field, sql.Literal(ESCAPE)) for field in known]
+            known.append(sql.Identifier(QUARANTINE_ID))
+            values.append(sql.Identifier(QUARANTINE_ID))
         pairs = sql.SQL(", ").join(
             sql.SQL("{}::text, {}").format(sql.Literal(header), field)
-            for header, field, column in zip(scan.header, fields, columns, strict=True)
-            if column is None
+            for header, field in zip(scan.header, fields, strict=True)
+            if header in extra
         )
         connection.execute(
             sql.SQL("""
                 insert into {staging} ({labels}, {known}, _extra)
-                select {labels}, {known}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}')
+                select {labels}, {values}, nullif(jsonb_strip_nulls(jsonb_build_object({pairs})), '{{}}')
                 from arriving
-            """).format(staging=staging, labels=labels, known=known, pairs=pairs)
+            """).format(
+                staging=staging,
+                labels=labels,
+                known=sql.SQL(", ").join(known),
+                values=sql.SQL(", ").join(values),
+                pairs=pairs,
+            )
         )
-    warnings = []
+    warnings = list(scan.warnings)
     if extra:
         warnings.append(f"columns that the contract does not know are kept in _extra: {', '.join(extra)}")
     if scan.records == 0:
         warnings.append("a header and no record")
-    if scan.suspicious:
-        warnings.append(
-            f"{scan.suspicious} lines look as if their letters had been read in the wrong encoding before the file was"
-            " written (mojibake); they were loaded as they are. Export the file again as UTF-8"
-        )
     return "; ".join(warnings) or None
 
 
@@ -163,24 +204,35 @@ def delimiter_of(header: str, feed: Contract) -> str:
     return max(feed.delimiters, key=named)
 
 
-def map_header(header: list[str], feed: Contract) -> list[str | None]:
+def is_correction(header: list[str]) -> bool:
+    """Whether rows of a quarantine export come back in this file."""
+    return bool(_returned(header))
+
+
+def _returned(header: list[str]) -> dict[str, str]:
+    """The cells that are the bookkeeping of a quarantine export, and their names; none without `_quarantine_id`."""
+    named = {cell: name for cell in header if (name := cell.strip().casefold()) in EXPORTED}
+    return named if QUARANTINE_ID in named.values() else {}
+
+
+def map_header(header: list[str], feed: Contract, place: str) -> list[str | None]:
     """The staging column of each header cell, None for columns the contract does not know.
 
     Raises `FileRefused` (no_header, duplicate_column, missing_column); its message names contract columns only, because
-    a first line that is no header may hold patient data.
+    what stands in the place of a header may hold patient data.
     """
     columns = [named.name if (named := feed.column_of(cell)) else None for cell in header]
     known = [column for column in columns if column]
     if not known:
         raise FileRefused(
             FileCode.NO_HEADER,
-            f"line 1 names no column of the feed {feed.feed}, separated by"
+            f"{place} names no column of the feed {feed.feed}, separated by"
             f" {' or '.join(DELIMITER_NAMES.get(delimiter, delimiter) for delimiter in feed.delimiters)}."
             f" Put a header on top: {','.join(feed.required)},…",
         )
     for column in known:
         if known.count(column) > 1:
-            raise FileRefused(FileCode.DUPLICATE_COLUMN, f"line 1 names the column {column} twice. Keep one.")
+            raise FileRefused(FileCode.DUPLICATE_COLUMN, f"{place} names the column {column} twice. Keep one.")
     missing = [column for column in feed.required if column not in known]
     if missing:
         unknown = {fold_header(cell): n for n, cell in enumerate(header, 1) if columns[n - 1] is None}
@@ -192,6 +244,6 @@ def map_header(header: list[str], feed: Contract) -> list[str | None]:
         ]
         lacking = ", ".join(column + hint for column, hint in zip(missing, hints, strict=True))
         raise FileRefused(
-            FileCode.MISSING_COLUMN, f"line 1 lacks the required column {lacking}. Add it, and drop the file again."
+            FileCode.MISSING_COLUMN, f"{place} lacks the required column {lacking}. Add it, and drop the file again."
         )
     return columns

@@ -18,7 +18,7 @@ from elt import audit, bucket, database
 from elt.archive_files import archive_files
 from elt.contract import FEEDS
 from elt.extract_from_s3 import Found, extract, list_input
-from elt.generate_ids import promote
+from elt.generate_ids import promote, replay
 from elt.load_to_postgres import load_feed
 from elt.publish import publish
 from elt.settings import Settings
@@ -78,6 +78,21 @@ class Pipeline:
             for feed in FEEDS:
                 load_feed(self.s3, connection, self.settings, batch_id, feed)
             promote(connection, batch_id)
+
+    def replay(self, run_key: str, patience: float = 0) -> int:
+        """Try the parked rows again now, as a batch of its own; returns the batch id.
+
+        What enters is in `public` at once, and before the readers of the marts after the next run.
+        """
+        batch_id = self.begin(run_key, patience)
+        try:
+            with self._step(batch_id, "replay"), self.connect("loader") as connection:
+                replay(connection, batch_id)
+        except Exception as error:
+            self.end(batch_id, failed_step="replay", message=describe(error))
+            raise
+        self.end(batch_id)
+        return batch_id
 
     def build(self, batch_id: int, layer: str) -> None:
         """Build and test one layer of the marts where no reader sees it."""

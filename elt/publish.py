@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
 from psycopg import Connection
+from psycopg.rows import class_row
 
 from elt import audit
 from elt.settings import Settings
@@ -27,49 +31,114 @@ class NotPublishable(Exception):
     """The build is not whole and tested; what is live stays live."""
 
 
+class NothingToRollBackTo(Exception):
+    """There is no release before the one that is live."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published state of the marts: what was built by which batch, when it was put before the readers."""
+
+    release_id: int
+    batch_id: int
+    published_at: datetime
+    is_live: bool
+
+
 def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
     """Swap the batch's build in for what is live; the release before is kept as `analytics_previous`.
 
-    `connection` acts as transformer. Repeating it for a published batch changes nothing. Raises `NotPublishable` unless
-    every node of the project ran well in this batch, and `psycopg.errors.LockNotAvailable` when readers hold the gate
-    for over a minute.
+    `connection` acts as transformer. Repeating it after the swap changes nothing. Raises `NotPublishable` unless every
+    node of the project ran well in this batch, and `psycopg.errors.LockNotAvailable` when readers hold the gate for
+    over a minute.
     """
-    if connection.execute("select 1 from audit.releases where batch_id = %s", [batch_id]).fetchone():
+    if not _exists(connection, "analytics_next"):
+        if not connection.execute("select 1 from audit.releases where batch_id = %s", [batch_id]).fetchone():
+            raise NotPublishable(f"batch {batch_id}: nothing was built. Run the dbt layers first.")
         _drop_replaced(connection)
         return
     _assert_whole(connection, batch_id, settings.medilink_home / "dbt" / "manifest.json")
     for schema in SCHEMAS:
         connection.execute(f"grant usage on schema {schema}_next to bi_reader")
     connection.execute("grant usage on schema analytics_next to api_read, loader")
+    _behind_the_gate(connection, lambda: _swap(connection, batch_id))
+    _drop_replaced(connection)
+
+
+def rollback(connection: Connection) -> Release:
+    """Put the release before back before the readers, in one step; a second rollback takes this one back.
+
+    `connection` acts as transformer. The next run publishes anew. Raises `NothingToRollBackTo`.
+    """
+    _behind_the_gate(connection, lambda: _swap_back(connection))
+    return next(release for release in releases(connection) if release.is_live)
+
+
+def releases(connection: Connection) -> list[Release]:
+    """Every release, newest first; the one whose tables stand in `analytics` is live."""
+    with connection.cursor(row_factory=class_row(Release)) as cursor:
+        return cursor.execute(
+            """
+            select
+                release_id, batch_id, published_at,
+                'release ' || release_id is not distinct from obj_description(
+                    to_regnamespace('analytics'), 'pg_namespace'
+                ) as is_live
+            from audit.releases order by release_id desc
+            """
+        ).fetchall()
+
+
+def _behind_the_gate(connection: Connection, swap: Callable[[], None]) -> None:
     for remaining in reversed(range(GATE_TRIES)):
         try:
-            _swap(connection, batch_id)
-            break
+            with connection.transaction():
+                connection.execute("set local lock_timeout = '5s'")
+                connection.execute("lock table audit.publish_gate in access exclusive mode")
+                swap()
+                _assert_grants(connection)
         except psycopg.errors.LockNotAvailable:
             if not remaining:
                 raise
             time.sleep(1)
-    _drop_replaced(connection)
+        else:
+            return
 
 
 def _swap(connection: Connection, batch_id: int) -> None:
-    with connection.transaction():
-        audit.assert_running(connection, batch_id)
-        connection.execute("set local lock_timeout = '5s'")
-        connection.execute("lock table audit.publish_gate in access exclusive mode")
-        for schema in SCHEMAS:
-            # A DROP inside the swap would deadlock with readers outside the gate: the schema is renamed here, and
-            # dropped later.
-            if connection.execute("select 1 from pg_namespace where nspname = %s", [f"{schema}_previous"]).fetchone():
-                connection.execute(f"alter schema {schema}_previous rename to {schema}_drop_{batch_id}")
-            connection.execute(f"alter schema {schema} rename to {schema}_previous")
-            connection.execute(f"alter schema {schema}_next rename to {schema}")
-        connection.execute("insert into audit.releases (batch_id) values (%s)", [batch_id])
-        connection.execute(
-            "update audit.ingest_files set status = %s, published_at = now() where status = %s",
-            [FileStatus.PUBLISHED, FileStatus.PROMOTED],
-        )
-        _assert_grants(connection)
+    audit.assert_running(connection, batch_id)
+    row = connection.execute(
+        "insert into audit.releases (batch_id) values (%s) returning release_id", [batch_id]
+    ).fetchone()
+    for schema in SCHEMAS:
+        # A DROP inside the swap would deadlock with readers outside the gate: the schema is renamed here, and dropped
+        # later.
+        if _exists(connection, f"{schema}_previous"):
+            connection.execute(f"alter schema {schema}_previous rename to {schema}_drop_{row[0]}")  # type: ignore[index]
+        connection.execute(f"alter schema {schema} rename to {schema}_previous")
+        connection.execute(f"alter schema {schema}_next rename to {schema}")
+        # A comment goes where the schema goes: it tells which release stands under which name.
+        connection.execute(f"comment on schema {schema} is 'release {row[0]}'")  # type: ignore[index]
+    connection.execute(
+        "update audit.ingest_files set status = %s, published_at = now() where status = %s",
+        [FileStatus.PUBLISHED, FileStatus.PROMOTED],
+    )
+
+
+def _swap_back(connection: Connection) -> None:
+    previous = connection.execute(
+        "select obj_description(to_regnamespace('analytics_previous'), 'pg_namespace')"
+    ).fetchone()
+    if previous is None or previous[0] is None:
+        raise NothingToRollBackTo("there is no release before the one that is live. Mend the data, and run again.")
+    for schema in SCHEMAS:
+        connection.execute(f"alter schema {schema} rename to {schema}_withdrawn")
+        connection.execute(f"alter schema {schema}_previous rename to {schema}")
+        connection.execute(f"alter schema {schema}_withdrawn rename to {schema}_previous")
+
+
+def _exists(connection: Connection, schema: str) -> bool:
+    return connection.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone() is not None
 
 
 def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) -> None:
@@ -94,22 +163,25 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
 
 
 def _assert_grants(connection: Connection) -> None:
-    """The API can read every published mart, and nothing is open to everyone."""
+    """Every published table can be read by those it is meant for, no research table by the API, none by everyone."""
     wrong = connection.execute(
         """
-        select nspname || '.' || relname from pg_class
+        select nspname || '.' || relname
+        from pg_class
         inner join pg_namespace on pg_namespace.oid = relnamespace
-        where nspname = 'analytics' and relkind in ('r', 'v', 'm') and (
-            not has_table_privilege('api_read', pg_class.oid, 'select')
-            or exists (select from aclexplode(relacl) where grantee = 0)
+        where relkind in ('r', 'v', 'm') and (
+            nspname = 'analytics' and not has_table_privilege('api_read', pg_class.oid, 'select')
+            or nspname = 'research' and not has_table_privilege('bi_reader', pg_class.oid, 'select')
+            or nspname = 'research' and has_table_privilege('api_read', pg_class.oid, 'select')
+            or nspname in ('analytics', 'research') and exists (select from aclexplode(relacl) where grantee = 0)
         )
         """
     ).fetchall()
     if wrong:
         names = ", ".join(row[0] for row in wrong)
         raise NotPublishable(
-            f"{names}: not granted as declared (select to api_read, nothing to public)."
-            " Check `grants` in dbt_project.yml."
+            f"{names}: not granted as declared (analytics to api_read, research to bi_reader only, nothing to public). "
+            "Check `grants` in dbt_project.yml."
         )
 
 

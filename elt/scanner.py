@@ -51,8 +51,8 @@ class Scan:
     After `blocks()` is exhausted, `records` is the number of records seen, rejects included, and `suspicious` the
     number of lines that look like mojibake.
 
-    `labels` are COPY values that every row of the file shares, such as its file id. `choose` tells the delimiter from
-    the first line.
+    `labels` are COPY values that every row of the file shares, such as its file id; `place` is where the header stands.
+    `choose` tells the delimiter from the first line.
     """
 
     source: Iterable[bytes]
@@ -60,6 +60,8 @@ class Scan:
     choose: Callable[[str], str] = comma
     delimiter: str = field(init=False)
     header: list[str] = field(init=False)
+    place: str = field(init=False, default="line 1")
+    warnings: list[str] = field(init=False, default_factory=list)
     records: int = field(init=False, default=0)
     rejects: int = field(init=False, default=0)
     suspicious: int = field(init=False, default=0)
@@ -95,6 +97,11 @@ class Scan:
         """
         while (chunk := self._lines.next_chunk()) is not None:
             yield b"".join(self._copied(chunk))
+        if self.suspicious:
+            self.warnings.append(
+                f"{self.suspicious} lines look as if their letters had been read in the wrong encoding before the file"
+                " was written (mojibake); they were loaded as they are. Export the file again as UTF-8"
+            )
 
     def _copied(self, chunk: bytes) -> Iterator[bytes]:
         """COPY rows of the records that start in `chunk`, the lines last taken.

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     airflow_admin_password: SecretStr = Field(SecretStr(""), description="password of Airflow's user admin")
     flow_run_timeout: int = Field(3600, ge=1, description="seconds until a watched run counts as stuck")
 
+    staging_retention_days: int = Field(7, ge=0, description="days that staged rows of promoted files are kept")
+    research_pseudonym_key: SecretStr = Field(
+        SecretStr(""), description="key of the pseudonyms in schema research, 32 characters or more"
+    )
+
     medilink_home: Path = Field(REPOSITORY / ".medilink", description="folder of all state: database, bucket, logs")
     dbt_executable: str | None = Field(None, description="dbt to call; default: the one beside this Python")
 
@@ -82,10 +87,12 @@ class Settings(BaseSettings):
     @field_validator("s3_input_prefix", "s3_archive_prefix")
     @classmethod
     def _prefix_ends_with_slash(cls, prefix: str) -> str:
-        return prefix.strip("/") + "/"
+        return f"{prefix.strip('/')}/".lstrip("/")
 
     @model_validator(mode="after")
     def _prefixes_are_apart(self) -> Settings:
         if self.s3_archive_prefix.startswith(self.s3_input_prefix):
             raise ValueError("S3_ARCHIVE_PREFIX lies inside S3_INPUT_PREFIX: archived files would be taken as drops")
+        if self.s3_input_prefix.startswith(self.s3_archive_prefix):
+            raise ValueError("S3_INPUT_PREFIX lies inside S3_ARCHIVE_PREFIX: drops would be taken as archived files")
         return self

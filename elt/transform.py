@@ -16,6 +16,7 @@ from typing import Any
 from psycopg import Connection
 
 from elt import audit
+from elt.database import end_sessions
 from elt.settings import REPOSITORY, Settings
 
 PROJECT = REPOSITORY / "dbt"
@@ -42,7 +43,13 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
     Raises `TransformFailed` naming each failed node; rows of data never appear in it.
     """
-    _end_leftover_sessions(connection)
+    if len(settings.research_pseudonym_key.get_secret_value()) < 32:
+        raise TransformFailed(
+            "RESEARCH_PSEUDONYM_KEY is not set, or too short: the pseudonyms of schema research need it. Set it, "
+            "once and for all, to a random text of at least 32 characters (`openssl rand -hex 32`), and run again."
+        )
+    # Layers run one after another: a dbt session still open belongs to a dead run, and must not write into this build.
+    end_sessions(connection, APPLICATION)
     with connection.transaction():
         audit.assert_running(connection, batch_id)
         run_date = connection.execute(
@@ -80,6 +87,7 @@ def generate_docs(settings: Settings) -> Path:
 def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Call dbt on the project. Its log file is off: database errors quote values, and values are patient data."""
     executable = settings.dbt_executable or shutil.which("dbt", path=str(Path(sys.executable).parent)) or "dbt"
+    pseudonym_key = settings.research_pseudonym_key.get_secret_value().encode().hex()
     environment = os.environ | {
         "POSTGRES_HOST": settings.postgres_host,
         "POSTGRES_PORT": str(settings.postgres_port),
@@ -89,6 +97,8 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         "POSTGRES_SSLMODE": settings.postgres_sslmode,
         "PGAPPNAME": APPLICATION,
         "PGTZ": "UTC",
+        # A setting of the session, so that neither compiled SQL nor the database holds the key (decision 0012).
+        "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} -c medilink.pseudonym_key={pseudonym_key}",
     }
     command = [
         executable,
@@ -108,20 +118,6 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         timeout=settings.flow_run_timeout,
         check=False,
     )
-
-
-def _end_leftover_sessions(connection: Connection) -> None:
-    """End every dbt session still open.
-
-    Layers run one after another, so it belongs to a dead run and must not write into the new build.
-    """
-    connection.execute("set role none")
-    connection.execute(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
-        " where application_name = %s and datname = current_database() and usename = current_user",
-        [APPLICATION],
-    )
-    connection.execute("set role loader")
 
 
 def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[str, Any]]) -> None:

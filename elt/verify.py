@@ -62,6 +62,16 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
                 where (sightings.file_id, sightings.row_number) = (standing.file_id, standing.row_number)
             )
         ) as rows_inserted
+        left join (
+            select again.reprocess_of, count(*) as restored
+            from ({STANDING}) as standing
+            inner join audit.ingest_files as again on again.file_id = standing.file_id
+            where again.reprocess_of is not null and not exists (
+                select from quarantine.sightings
+                where (sightings.file_id, sightings.row_number) = (again.reprocess_of, standing.row_number)
+            )
+            group by 1
+        ) as rows_restored on rows_restored.reprocess_of = ingest_files.file_id
         cross join lateral (
             select
                 count(*) filter (where disposition = 'parked') as parked,
@@ -69,7 +79,11 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
             from quarantine.sightings where sightings.file_id = ingest_files.file_id
         ) as rows_sighted
         where status in {PROMOTED}
-            and (records_inserted, records_parked, records_failed) is distinct from (inserted, parked, failed)
+            and (
+                (records_parked, records_failed) is distinct from (parked, failed)
+                -- What was lost may have been entered again from the same bytes.
+                or records_inserted not between inserted and inserted + coalesce(restored, 0)
+            )
         """,
         "rows were added or removed behind the pipeline's back, or it has a defect: restore, or reprocess the file",
     ),
@@ -128,7 +142,13 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
             select batch_id, feed, count(*) as entered from ({STANDING}) as rows group by 1, 2
         ) as standing
             on (standing.batch_id, standing.feed) = (log.batch_id, log.table_name)
-        where coalesce(inserted, 0) <> coalesce(entered, 0)
+        left join (
+            select feed, max(again.batch_id) as batch_id, count(*) as restored
+            from ({STANDING}) as rows
+            inner join audit.ingest_files as again using (file_id, feed)
+            where again.reprocess_of is not null group by 1
+        ) as again on again.feed = log.table_name and again.batch_id > log.batch_id
+        where coalesce(inserted, 0) not between coalesce(entered, 0) and coalesce(entered, 0) + coalesce(restored, 0)
         """,
         "rows were added or removed behind the pipeline's back, or it has a defect: restore the table",
     ),
@@ -163,6 +183,7 @@ CHECKS: tuple[tuple[str, str, str], ...] = (
         select 'file ' || later.file_id, 'the same bytes as file ' || min(earlier.file_id) || ' were promoted again'
         from audit.ingest_files as later inner join audit.ingest_files as earlier using (sha256, feed)
         where later.status in {PROMOTED} and earlier.status in {PROMOTED} and earlier.file_id < later.file_id
+            and later.reprocess_of is null
         group by later.file_id
         """,
         "known bytes count once: find out how the file was promoted twice",
@@ -202,11 +223,20 @@ def verify(connection: Connection, s3: S3Client, settings: Settings, *, hash_byt
             from audit.ingest_files order by file_id
             """
         ).fetchall()
-    findings.extend(_against_the_bucket(s3, settings, ledger, hash_bytes))
+        manifests = connection.execute(
+            "select archive_key from audit.manifests where archive_key is not null"
+        ).fetchall()
+    findings.extend(_against_the_bucket(s3, settings, ledger, hash_bytes, {key for (key,) in manifests}))
     return findings
 
 
-def _against_the_bucket(s3: S3Client, settings: Settings, ledger: list[tuple], hash_bytes: bool) -> Iterator[Finding]:  # type: ignore[type-arg]
+def _against_the_bucket(
+    s3: S3Client,
+    settings: Settings,
+    ledger: list[tuple],  # type: ignore[type-arg]
+    hash_bytes: bool,
+    manifests: set[str],
+) -> Iterator[Finding]:
     bucket = settings.s3_bucket_name
     archived = _listing(s3, bucket, settings.s3_archive_prefix)
     arrived = _listing(s3, bucket, settings.s3_input_prefix)
@@ -252,7 +282,7 @@ def _against_the_bucket(s3: S3Client, settings: Settings, ledger: list[tuple], h
                 f"is gone from the input before it was let go (it is {status})",
                 "see who deleted it; its bytes are in the archive",
             )
-    for key in sorted(archived.keys() - claimed):
+    for key in sorted(archived.keys() - claimed - manifests):
         yield Finding(
             "archive",
             key,

@@ -41,11 +41,21 @@ class RowCode(StrEnum):
     CONFLICTING_KEY = "conflicting_key"
     WRONG_COLUMN_COUNT = "wrong_column_count"
     NUL_BYTE = "nul_byte"
+    CELL_WITHOUT_VALUE = "cell_without_value"
+    MERGED_CELLS = "merged_cells"
     INVALID_ENCODING = "invalid_encoding"
     MISSING_FACILITY = "missing_facility"
     AMBIGUOUS_FACILITY = "ambiguous_facility"
     MISSING_PATIENT = "missing_patient"
     AMBIGUOUS_PATIENT = "ambiguous_patient"
+
+
+class Decision(StrEnum):
+    """What an operator decides about a file."""
+
+    RELEASE = "release"
+    REJECT = "reject"
+    REPROCESS = "reprocess"
 
 
 class FileCode(StrEnum):
@@ -58,9 +68,14 @@ class FileCode(StrEnum):
     DUPLICATE_COLUMN = "duplicate_column"
     INVALID_ENCODING = "invalid_encoding"
     UNCLOSED_QUOTE = "unclosed_quote"
+    NOT_A_WORKBOOK = "not_a_workbook"
+    ENCRYPTED_WORKBOOK = "encrypted_workbook"
+    WORKBOOK_TOO_LARGE = "workbook_too_large"
     TRUNCATED = "truncated"
     TOO_LARGE = "too_large"
     TOO_MANY_REJECTS = "too_many_rejects"
+    MANIFEST_MISMATCH = "manifest_mismatch"
+    MALFORMED_MANIFEST = "malformed_manifest"
     SUPERSEDED = "superseded"
 
 
@@ -73,12 +88,17 @@ ROW_ADVICE = {
     RowCode.TOO_LONG: "the value is longer than the column allows: shorten it",
     RowCode.CONFLICTING_KEY: (
         "another row of this file has the same key and other values, or the key belongs to another patient:"
-        " decide which is right"
+        " decide which is right. Discard this one, correct it, or let it win: drop it without its _quarantine_id"
     ),
     RowCode.WRONG_COLUMN_COUNT: (
         "the record has more or fewer fields than the header: look for stray separators or quotes"
     ),
     RowCode.NUL_BYTE: "the record holds a NUL byte: export the file again",
+    RowCode.CELL_WITHOUT_VALUE: (
+        "a cell of the row shows an error such as #N/A, or holds a formula that was never calculated:"
+        " open the workbook in a spreadsheet program, correct it and save it"
+    ),
+    RowCode.MERGED_CELLS: "the row has merged cells, which do not tell whose value they hold: unmerge and fill them in",
     RowCode.INVALID_ENCODING: "the record is not valid UTF-8: export the file as UTF-8",
     RowCode.MISSING_FACILITY: (
         "no facility of that name is known yet: it is tried again on every run; drop the facility"

@@ -163,8 +163,6 @@ class Task:
     """One task instance of a run."""
 
     name: str
-    task_id: str
-    map_index: int
     attempt: int
     state: str
     seconds: float | None
@@ -220,9 +218,7 @@ class Client:
         )
         return [
             Task(
-                task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]",
                 task["task_id"],
-                task["map_index"],
                 task["try_number"],
                 task["state"] or "waiting",
                 task["duration"] or _seconds_since(task["start_date"]),
@@ -232,8 +228,7 @@ class Client:
 
     def log(self, run_id: str, task: Task) -> Path:
         """Where the log of a task's last attempt is."""
-        mapped = [f"map_index={task.map_index}"] if task.map_index >= 0 else []
-        parts = [f"dag_id={DAG_ID}", f"run_id={run_id}", f"task_id={task.task_id}", *mapped]
+        parts = [f"dag_id={DAG_ID}", f"run_id={run_id}", f"task_id={task.name}"]
         return self.logs.joinpath(*parts, f"attempt={task.attempt}.log")
 
     def reason(self, run_id: str, task: Task) -> str:

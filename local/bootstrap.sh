@@ -40,7 +40,7 @@ sync_environment() {
         export UV_CACHE_DIR=$MEDILINK_HOME/cache/uv
     fi
     # The machine's own certificates, as for the Python that fetched uv: a proxy of the house may be among them.
-    UV_PYTHON_DOWNLOADS=never "$uv" sync --quiet --frozen --no-config --system-certs \
+    UV_PYTHON_DOWNLOADS=never "$uv" sync --quiet --frozen --no-config --system-certs --compile-bytecode \
         --project "$repository" --python "$python" || return
     printf '%s\n' "$state" >"$repository/.venv/medilink-state"
 }

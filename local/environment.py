@@ -56,6 +56,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "AIRFLOW_FERNET_KEY": _fernet_key,
     "AIRFLOW_JWT_SECRET": lambda: secrets.token_urlsafe(64),
     "AIRFLOW_SECRET_KEY": _token,
+    "RESEARCH_PSEUDONYM_KEY": lambda: secrets.token_hex(32),
     "AWS_ACCESS_KEY_ID": lambda: "MEDILINK" + secrets.token_hex(6).upper(),
     "AWS_SECRET_ACCESS_KEY": _token,
 }

@@ -218,8 +218,9 @@ def _detached(settings: LocalSettings, options: argparse.Namespace) -> int:
         def done(code: int) -> None:
             sys.stdout.flush()
             log = os.open(settings.medilink_home / "logs" / "start.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            for stream in (sys.stdout, sys.stderr):
-                os.dup2(log, stream.fileno())
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
             os.write(writer, bytes([code]))
             os.close(writer)
 

@@ -40,6 +40,8 @@ def print_report(console: Console, report: BatchReport) -> None:
                 *_numbers(entity),
             )
         console.print(entities)
+    for rows in report.quarantine:
+        console.print(str(rows), markup=False, soft_wrap=True)
     steps = _table("Step", "State", "seconds")
     for step in report.steps:
         steps.add_row(step.step, step.state, f"{step.seconds:.1f}")

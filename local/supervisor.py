@@ -310,7 +310,7 @@ class Supervisor:
             children = [child for child, _, service in self.started.values() if service.stopped_last == last]
             end((process, child) for process, child in members(children, self.home) if process.pid == child.pid)
             # What a service does not take with it: tasks live in the scheduler's session and survive it.
-            end(members(children, self.home))
+            end(members(children, self.home), grace=2)
         (self.home / "children.json").unlink(missing_ok=True)
 
     def _death(self, name: str, code: int) -> ChildDied:

@@ -27,6 +27,14 @@ from local import postgres, s3
 TEMPLATE = "medilink_template"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What uses a service is an integration test, whether its file says so or not."""
+    for item in items:
+        if {"server", "s3_endpoint"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.Server]:
     with postgres.throwaway() as server:
@@ -59,6 +67,7 @@ def _settings(server: postgres.Server, database: str, endpoint: str | None, home
         postgres_password=SecretStr("pipeline-password"),
         api_postgres_password=SecretStr("api-password"),
         api_token=SecretStr("test-token"),
+        research_pseudonym_key=SecretStr("test-key-of-the-research-pseudonyms"),
         s3_bucket_name=database.replace("_", "-"),
         aws_endpoint_url=endpoint,
         aws_access_key_id="test",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -49,7 +49,6 @@ def closing_on_failure(batch_id: int) -> Iterator[Pipeline]:
 
 @dag(
     schedule="0 2 * * *",
-    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow takes it as UTC
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=6),
@@ -91,7 +90,7 @@ def medilink_etl_pipeline() -> None:
             night.extract(batch_id, tuple(feed for feed in FEEDS if feed in context["params"]["feeds"]))
         return batch_id
 
-    @task(map_index_template="{{ task.op_kwargs['feed'] }}")
+    @task
     def load(batch_id: int, feed: str) -> int:
         with closing_on_failure(batch_id) as night:
             return night.load(batch_id, feed)
@@ -117,7 +116,8 @@ def medilink_etl_pipeline() -> None:
             night.archive(batch_id)
 
     batch_id = extract()
-    step = load.partial(batch_id=batch_id).expand(feed=list(FEEDS)) >> generate_ids_and_transform(batch_id)
+    loads = [load.override(task_id=f"load_{feed}")(batch_id, feed) for feed in FEEDS]
+    step = loads >> generate_ids_and_transform(batch_id)
     for layer in LAYERS:
         step = step >> build.override(task_id=f"dbt_{layer}")(batch_id, layer)
     step >> publish(batch_id) >> archive_files(batch_id)

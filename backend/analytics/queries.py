@@ -10,8 +10,14 @@ from backend.database import fetch_one, pass_publish_gate
 def published_at() -> datetime | None:
     """When the marts were published that this request reads from now on; None before the first time."""
     pass_publish_gate()
-    newest: datetime | None = fetch_one("select max(published_at) from audit.releases")[0]
-    return newest
+    # The publisher names the live release in the schema's comment; after a rollback it is not the newest.
+    live: datetime | None = fetch_one(
+        """
+        select max(published_at) from audit.releases
+        where 'release ' || release_id = obj_description(to_regnamespace('analytics'), 'pg_namespace')
+        """
+    )[0]
+    return live
 
 
 def facility_stats(as_of: datetime, facility_id: int | None) -> str:

@@ -58,6 +58,7 @@ grant usage on schema analytics to api_read;
 grant select on analytics.dim_facilities to api_read;
 insert into audit.batches (run_key, state, completed_at, lease_expires_at) values ('test', 'succeeded', now(), now());
 insert into audit.releases (batch_id, published_at) select batch_id, '2026-01-31 02:01:40.1+00' from audit.batches;
+comment on schema analytics is 'release 1';
 """
 
 

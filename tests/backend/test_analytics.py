@@ -85,6 +85,7 @@ class TestPublished:
             insert into audit.releases (batch_id) select batch_id from batch
             """
         )
+        admin.execute("comment on schema analytics is 'release 2'")
         changed = client.get(STATS, headers={"If-None-Match": etag})
         assert changed.status_code == 200
         assert changed.headers["ETag"] != etag

@@ -93,15 +93,16 @@ class Clone:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def processes(self) -> list[psutil.Process]:
-        """Every process that works for this clone."""
-        found = []
-        for process in psutil.process_iter(["cmdline", "environ"]):
-            told = " ".join(process.info["cmdline"] or []) + str(
-                (process.info["environ"] or {}).get("MEDILINK_HOME", "")
-            )
-            if str(self.folder) in told:
-                found.append(process)
+    def processes(self) -> set[psutil.Process]:
+        """Every process that works for this clone, and what they started."""
+        found = set()
+        for process in psutil.process_iter():
+            try:
+                told = [*process.cmdline(), process.cwd()]
+                if any(str(self.folder) in text for text in told):
+                    found |= {process, *process.children(recursive=True)}
+            except psutil.Error:
+                continue  # It ended while we looked.
         return found
 
 
@@ -126,7 +127,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     for process in left:
         process.kill()
     clone.start("reset", "--yes")
-    assert left == []
+    assert left == set()
 
 
 def test_the_first_night_from_nothing(clone):
@@ -138,7 +139,7 @@ def test_the_first_night_from_nothing(clone):
     for told in ("facilities.csv", "triage_visits.csv", "inserted", "parked", "dbt_marts", "curl -H", "Airflow"):
         assert told in answer.stdout
     assert oct((clone.folder / ".env").stat().st_mode)[-3:] == "600"
-    assert clone.processes() == []
+    assert clone.processes() == set()
 
 
 def test_a_second_night_with_nothing_new_changes_no_row_and_leaves_everything_running(clone):
@@ -185,7 +186,7 @@ def test_a_second_start_says_that_one_runs(clone):
     assert answer.returncode == 1
     assert "runs already" in answer.stderr
     assert clone.start("stop").returncode == 0
-    assert clone.processes() == []
+    assert clone.processes() == set()
 
 
 def test_a_run_killed_in_the_middle_is_finished_by_the_next_start(clone, tmp_path):

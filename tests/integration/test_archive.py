@@ -29,6 +29,16 @@ def test_the_archive_holds_the_very_bytes_under_their_hash_and_the_input_is_empt
     assert warehouse.objects("medical_records/input/") == {}
 
 
+def test_staged_rows_are_kept_for_some_days_only(warehouse, admin):
+    warehouse.drop("facilities.csv", FACILITIES)
+    warehouse.ingest()
+    finish(warehouse, admin)
+    assert warehouse.ask("select count(*) from staging.facilities") == [(1,)]
+    admin.execute("update audit.ingest_files set promoted_at = now() - interval '8 days'")
+    warehouse.archive(warehouse.begin("a week later"))
+    assert warehouse.ask("select count(*) from staging.facilities") == [(0,)]
+
+
 def test_nothing_is_deleted_before_it_is_published(warehouse):
     warehouse.drop("facilities.csv", FACILITIES)
     warehouse.ingest()

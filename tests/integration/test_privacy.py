@@ -42,6 +42,7 @@ def test_no_canary_is_in_any_output_of_a_run(warehouse):
         "POSTGRES_PORT": str(settings.postgres_port),
         "POSTGRES_DB": settings.postgres_db,
         "POSTGRES_PASSWORD": settings.postgres_password.get_secret_value(),
+        "RESEARCH_PSEUDONYM_KEY": settings.research_pseudonym_key.get_secret_value(),
         "S3_BUCKET_NAME": settings.s3_bucket_name,
         "AWS_ENDPOINT_URL": str(settings.aws_endpoint_url),
         "AWS_ACCESS_KEY_ID": "test",
@@ -49,7 +50,10 @@ def test_no_canary_is_in_any_output_of_a_run(warehouse):
         "MEDILINK_HOME": str(settings.medilink_home),
     }
     said = []
-    for command in (("run",), ("report", "--json"), ("verify", "--json")):
+    for command in (
+        ("run",), ("report", "--json"), ("verify", "--json"), ("quarantine", "list", "--json"),
+        ("quarantine", "show", "1"), ("quarantine", "report", "--json"), ("files", "--json"), ("audit", "--json"),
+    ):  # fmt: skip
         answer = subprocess.run(
             [sys.executable, "-c", "from elt.cli import main; main()", *command],
             env=environment, capture_output=True, text=True, check=False, timeout=300,
@@ -72,5 +76,8 @@ def test_no_canary_is_in_any_output_of_a_run(warehouse):
         for path in settings.medilink_home.rglob("*")
         if path.is_file()
     ]
-    found = {canary for canary in CANARIES for text in said if canary.lower() in text.lower()}
+    key = settings.research_pseudonym_key.get_secret_value()
+    found = {
+        canary for canary in (*CANARIES, key, key.encode().hex()) for text in said if canary.lower() in text.lower()
+    }
     assert found == set()

@@ -7,7 +7,7 @@ import uuid
 import psycopg
 import pytest
 
-from elt.publish import NotPublishable, publish
+from elt.publish import NothingToRollBackTo, NotPublishable, publish, releases, rollback
 from elt.transform import TransformFailed
 
 pytestmark = pytest.mark.integration
@@ -68,6 +68,37 @@ def test_a_night_ends_published_archived_and_documented(published):
         assert connection.execute("select count(*) from analytics_previous.dim_facilities").fetchall() == [(2,)]
     assert schemas(published) == {"analytics", "analytics_previous", "research", "research_previous"}
 
+    # A rollback puts the release before back, a second one takes that back.
+    with published.connect("transformer") as connection:
+        assert [release.is_live for release in releases(connection)] == [True, False]
+        for live, facilities in ((1, 2), (2, 3)):
+            assert rollback(connection).release_id == live
+            assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(facilities,)]
+
+
+def test_a_night_knows_its_own_health(published):
+    published.drop("facilities.csv", "name,state,lat\nBad Clinic,Lagos,north\n")
+    published.ingest()
+    health = published.ask(
+        """select run_count, failed_run_count, file_count, row_count, inserted_count, failed_count, reject_rate,
+        failed_test_count, last_published_at is not null from audit.pipeline_health"""
+    )
+    assert [(*row[:6], float(row[6]), *row[7:]) for row in health] == [(2, 0, 3, 4, 3, 1, 0.25, 0, True)]
+
+
+def test_there_is_nothing_to_roll_back_to_before_the_second_release(published):
+    with published.connect("transformer") as connection, pytest.raises(NothingToRollBackTo):
+        rollback(connection)
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(2,)]
+
+
+def test_a_batch_that_is_run_again_publishes_what_came_since(published):
+    (run_key,) = published.ask("select run_key from audit.batches")[0]
+    published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")
+    published.run(run_key)
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(3,)]
+    assert published.ask("select distinct status from audit.ingest_files") == [("archived",)]
+
 
 def test_a_failing_data_test_leaves_the_last_release_live_and_names_the_test(published, admin):
     admin.execute("alter table public.patients drop constraint patients_sex_check")
@@ -81,6 +112,15 @@ def test_a_failing_data_test_leaves_the_last_release_live_and_names_the_test(pub
     assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(2,)]
     assert [file.status for file in report.files] == ["promoted"]
     assert len(published.objects("medical_records/input/")) == 1
+
+    # What failed is kept for whoever acts as transformer, and for nobody else.
+    with published.connect("transformer") as connection:
+        failing = connection.execute(
+            "select test_name, failing_row ->> 'value_field' from dbt_test_failures.failing_rows"
+        )
+        assert {value for name, value in failing if name.startswith("accepted_values_stg_patients_sex")} == {"Z"}
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        published.ask("select * from dbt_test_failures.failing_rows")
 
     # Nobody can publish it past its test either.
     with published.connect("transformer") as connection, pytest.raises(NotPublishable, match="nodes failed"):

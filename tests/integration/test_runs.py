@@ -60,14 +60,50 @@ def test_a_run_that_was_taken_over_does_nothing_more(warehouse, admin):
     assert warehouse.ask("select count(*) from facilities") == [(2,)]
 
 
-def test_a_batch_in_the_middle_of_a_transaction_is_not_taken_over(warehouse, admin):
-    batch_id = warehouse.begin("slow")
+def test_the_session_of_a_dead_run_is_ended_when_it_is_taken_over(warehouse, admin):
+    warehouse.drop("facilities.csv", FACILITIES)
+    dead = warehouse.begin("dead")
+    warehouse.extract(dead)
+    # Its process is gone, its transaction is not: half a load, with its locks.
+    session = warehouse.connect("loader")
+    session.execute("begin")
+    audit.assert_running(session, dead)
+    (file,) = audit.files(session, dead, FileStatus.CLAIMED)
+    assert audit.lock_file(session, dead, file.file_id, FileStatus.CLAIMED)
+    with pytest.raises(audit.AnotherRunIsUnderWay):
+        warehouse.begin("eager")
     expire(admin)
-    with warehouse.connect("loader") as connection, connection.transaction():
+    report = warehouse.ingest()
+    assert [(file.status, file.inserted) for file in report.files] == [("promoted", 2)]
+    with pytest.raises(psycopg.OperationalError):
+        session.execute("select 1")
+
+
+def test_the_lease_is_kept_fresh_in_the_middle_of_a_transaction(warehouse, admin, monkeypatch):
+    monkeypatch.setattr(audit, "RENEWAL_SECONDS", 0.05)
+    batch_id = warehouse.begin("long")
+    with (
+        audit.step(lambda: warehouse.connect("loader"), batch_id, "promote"),
+        warehouse.connect("loader") as connection,
+        connection.transaction(),
+    ):
         audit.assert_running(connection, batch_id)
+        expire(admin)
+        threading.Event().wait(1)
         with pytest.raises(audit.AnotherRunIsUnderWay):
             warehouse.begin("eager")
-    assert warehouse.begin("eager") == 2
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_a_batch_does_not_end_while_one_of_its_transactions_may_commit(warehouse, admin):
+    batch_id = warehouse.begin("parallel")
+    with warehouse.connect("loader") as loading, loading.transaction():
+        audit.assert_running(loading, batch_id)
+        with warehouse.connect("loader") as ending:
+            ending.execute("set lock_timeout = '200ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                audit.end_batch(ending, batch_id, failed_step="load", message="why")
+    assert admin.execute("select state from audit.batches").fetchone() == ("running",)
 
 
 def test_the_lease_is_kept_fresh_while_a_step_works(warehouse, admin, monkeypatch):

@@ -13,8 +13,14 @@ DBT = Path(__file__).parents[2] / "dbt"
 MODELS = {path.stem: path for path in sorted((DBT / "models").rglob("*.sql"))}
 STAGING = {name for name, path in MODELS.items() if path.is_relative_to(DBT / "models" / "staging")}
 PUBLISHED = MODELS.keys() - STAGING
-# What a mart may not show to those who must not see patients.
-PATIENT_COLUMNS = {"patient_id", "full_name", "phone", "born_on"}
+RESEARCH = {name for name, path in MODELS.items() if path.is_relative_to(DBT / "models" / "research")}
+MARTS = PUBLISHED - RESEARCH
+# What a mart may not show to those who must not see patients; a condition's figures may be those of one patient.
+PATIENT_COLUMNS = {"patient_id", "full_name", "phone", "born_on", "condition"}
+# What no research table may hold (security.md 15): names, phones, ids, places below the state, dates, free text.
+IDENTIFYING = re.compile(
+    r"name|phone|_id$|facility|local_government|latitude|longitude|_on$|_at$|complaint|notes|treatment|medications|recommendations"
+)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -67,7 +73,7 @@ class TestEveryModel:
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
-class TestEveryMart:
+class TestEveryPublishedModel:
     def test_has_an_enforced_contract_and_is_public(self, name: str) -> None:
         config = configured(name)
         assert config["+contract"] == {"enforced": True}
@@ -88,12 +94,37 @@ class TestEveryMart:
     def test_reads_only_models(self, name: str) -> None:
         sql = MODELS[name].read_text(encoding="utf-8")
         assert "source(" not in sql
-        assert re.findall(r"ref\('(\w+)'\)", sql)
+        # The calendar reads nothing.
+        assert re.findall(r"ref\('(\w+)'\)", sql) or name == "dim_date"
 
+    def test_all_its_tests_block_publishing(self, name: str) -> None:
+        assert "severity:" not in MODELS[name].with_suffix(".yml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(MARTS))
+class TestEveryMart:
     def test_is_granted_to_bi_only_without_patients(self, name: str) -> None:
         assert configured(name)["+grants"] == {"select": ["api_read"]}
         columns = {column["name"] for column in described(name)["columns"]}
         assert ("bi_reader" in MODELS[name].read_text(encoding="utf-8")) == columns.isdisjoint(PATIENT_COLUMNS)
+
+
+@pytest.mark.parametrize("name", sorted(RESEARCH))
+class TestEveryResearchModel:
+    def test_goes_to_the_research_schema_and_to_bi_alone(self, name: str) -> None:
+        config = configured(name)
+        assert (config["+schema"], config["+grants"]) == ("research", {"select": ["bi_reader"]})
+        assert "grants" not in MODELS[name].read_text(encoding="utf-8")
+
+    def test_has_no_column_that_identifies_a_patient(self, name: str) -> None:
+        columns = [column["name"] for column in described(name)["columns"]]
+        assert [column for column in columns if IDENTIFYING.search(column)] == []
+
+
+def test_the_key_of_the_pseudonyms_comes_from_the_session_alone() -> None:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in DBT.rglob("*") if path.suffix in {".sql", ".yml"}}
+    assert [name for name, text in texts.items() if "PSEUDONYM_KEY" in text] == []
+    assert [name for name, text in texts.items() if "current_setting(" in text] == ["pseudonym.sql"]
 
 
 @pytest.mark.parametrize("name", sorted(STAGING))

@@ -135,10 +135,11 @@ comment on table audit.publish_gate is
 
 create table audit.releases (
     release_id bigint generated always as identity primary key,
-    batch_id bigint not null unique references audit.batches,
+    batch_id bigint not null references audit.batches,
     published_at timestamptz not null default clock_timestamp()
 );
-comment on table audit.releases is 'Published releases of the marts; the newest is live.';
+comment on table audit.releases is
+    'Published releases of the marts; the comment on schema analytics names the one that is live.';
 """
 
 FUNCTIONS = """

@@ -6,7 +6,7 @@ Revision: 0003. Forward-only: there is no downgrade.
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 STAGING = """
 alter table staging.facilities set unlogged;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import asdict
 from datetime import date, datetime
@@ -15,9 +14,11 @@ import typer
 from pydantic import ValidationError
 
 from elt import bucket, database, sample_data
+from elt.cli import files, publish, quarantine
+from elt.cli.output import AsJson, show, to_json
 from elt.contract import FEEDS
 from elt.pipeline import Pipeline, describe
-from elt.report import BatchReport, batch_report
+from elt.report import BatchReport, audit_log, batch_report
 from elt.settings import Settings
 from elt.verify import verify
 
@@ -26,6 +27,9 @@ app = typer.Typer(
 )
 db = typer.Typer(help="Make and migrate the database.", no_args_is_help=True)
 app.add_typer(db, name="db")
+app.add_typer(files.app, name="files")
+app.add_typer(publish.app, name="publish")
+app.add_typer(quarantine.app, name="quarantine")
 
 # Exit codes: 0 done and well; 1 the answer is no (a run failed, verify found something); 2 the question could not be
 # asked.
@@ -68,6 +72,35 @@ def run(
 
 
 @app.command()
+def replay(wait: Annotated[int, typer.Option(help="seconds to wait for another run to end")] = 120) -> None:
+    """Try the parked rows again now, as a batch of its own. The marts show what enters after the next run."""
+    pipeline = Pipeline.of(Settings())
+    run_key = f"cli-replay-{uuid.uuid4()}"
+    try:
+        pipeline.replay(run_key, patience=wait)
+    except Exception as error:
+        typer.echo(f"The replay failed: {describe(error)}", err=True)
+        raise typer.Exit(NOT_WELL) from error
+    with pipeline.connect("loader") as connection:
+        replayed = batch_report(connection, run_key)
+    if replayed:
+        _print(replayed)
+
+
+@app.command()
+def audit(
+    table: Annotated[str | None, typer.Option(help="only this production table")] = None,
+    batch: Annotated[int | None, typer.Option(help="only this batch")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="how many at most, the newest first")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """What became of the rows of each batch, table by table: etl_audit_log."""
+    with database.connect(Settings(), "loader") as connection:
+        found = audit_log(connection, table, batch, limit)
+    show(found, as_json=as_json, nothing="no batch that fits")
+
+
+@app.command()
 def report(as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
     """What the newest run did: files, rows by disposition, models, tests, seconds by step."""
     with database.connect(Settings(), "loader") as connection:
@@ -76,11 +109,7 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="as JSON")] = Fa
         typer.echo("No run yet. Start one: medilink run --drops DIR", err=True)
         raise typer.Exit(NOT_WELL)
     if as_json:
-        typer.echo(
-            json.dumps(
-                asdict(newest), default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value)
-            )
-        )
+        typer.echo(to_json(asdict(newest)))
     else:
         _print(newest)
 
@@ -105,7 +134,7 @@ def verify_warehouse(
         )
         raise typer.Exit(NOT_ASKED) from None
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+        typer.echo(to_json([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
             typer.echo(f"{finding.check}: {finding.subject}: {finding.problem}. What to do: {finding.advice}.")
@@ -162,10 +191,15 @@ def _print(batch: BatchReport) -> None:
     for entity in batch.entities:
         if entity.origin == "replay":
             typer.echo(f"  {entity.table_name}: {entity.records_processed} parked rows resolved")
+    for warning in batch.warnings:
+        typer.echo(f"  {warning}")
     typer.echo(
         f"  {batch.models_built} models built, "
         f"{batch.tests_passed} tests passed, {batch.tests_warned} warned, {batch.tests_failed} failed"
     )
+    for rows in batch.quarantine:
+        typer.echo(f"  {rows}")
+    typer.echo("  seconds: " + ", ".join(f"{step.step} {step.seconds:.1f}" for step in batch.steps))
 
 
 def main() -> None:
@@ -176,6 +210,13 @@ def main() -> None:
         for problem in error.errors(include_input=False, include_url=False):
             name = ".".join(str(part) for part in problem["loc"]).upper()
             typer.echo(f"{name or 'settings'}: {problem['msg']}. Set it in .env or in the environment.", err=True)
+        raise SystemExit(NOT_ASKED) from None
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        where = Settings().aws_endpoint_url or "AWS"
+        typer.echo(f"S3 at {where}: {describe(error)}. Correct AWS_* and S3_BUCKET_NAME, and try again.", err=True)
+        raise SystemExit(NOT_ASKED) from None
+    except FileNotFoundError as error:
+        typer.echo(str(error), err=True)
         raise SystemExit(NOT_ASKED) from None
     except psycopg.OperationalError:
         settings = Settings()
