@@ -51,9 +51,10 @@ class Contract:
     reject_limit_rate: float
     reject_limit_rows: int
     delimiters: tuple[str, ...]
-    """What may stand between two fields; which one does is told by the header."""
+    """What may stand between two fields, a comma where the contract is silent; which one does is told by the header."""
     encodings: tuple[str, ...]
-    """utf-8 first; a line that is not UTF-8 is read in the first of the others that can read it."""
+    """utf-8 first, and alone where the contract is silent; a line that is not UTF-8 is read in the first of the others
+    that can read it."""
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -64,6 +64,8 @@ FILE_ADVICE = {
     FileCode.DUPLICATE_COLUMN: "line 1 names a column twice: keep one, or give them different names",
     FileCode.INVALID_ENCODING: "the header is not UTF-8: save the file as UTF-8",
     FileCode.UNCLOSED_QUOTE: "a quote is opened and never closed, and swallows the rest: close or double it",
+    FileCode.TRUNCATED: "the gzip file is not whole, or damaged: nothing of it was taken; upload it again",
+    FileCode.TOO_LARGE: "the gzip file unpacks to more than any drop can be: split it, or see what is in it",
     FileCode.NOT_A_WORKBOOK: (
         "the file begins like a workbook and is none, or is damaged or cut short: save it as .xlsx in a spreadsheet"
         " program"

@@ -192,16 +192,12 @@ def stage(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str 
         warnings.append(f"columns that the contract does not know are kept in _extra: {', '.join(extra)}")
     if scan.records == 0:
         warnings.append("a header and no record")
+    if scan.suspicious:
+        warnings.append(
+            f"{scan.suspicious} lines look as if their letters had been read in the wrong encoding before the file was"
+            " written (mojibake); they were loaded as they are. Export the file again as UTF-8"
+        )
     return "; ".join(warnings) or None
-
-
-def delimiter_of(header: str, feed: Contract) -> str:
-    """The delimiter by which the header line names most columns of the contract; the first of them if none does."""
-
-    def named(delimiter: str) -> int:
-        return sum(feed.column_of(cell.strip(' "\r\n')) is not None for cell in header.split(delimiter))
-
-    return max(feed.delimiters, key=named)
 
 
 def is_correction(header: list[str]) -> bool:
@@ -213,6 +209,15 @@ def _returned(header: list[str]) -> dict[str, str]:
     """The cells that are the bookkeeping of a quarantine export, and their names; none without `_quarantine_id`."""
     named = {cell: name for cell in header if (name := cell.strip().casefold()) in EXPORTED}
     return named if QUARANTINE_ID in named.values() else {}
+
+
+def delimiter_of(header: str, feed: Contract) -> str:
+    """The delimiter by which the header line names most columns of the contract; the first of them if none does."""
+
+    def named(delimiter: str) -> int:
+        return sum(feed.column_of(cell.strip(' "\r\n')) is not None for cell in header.split(delimiter))
+
+    return max(feed.delimiters, key=named)
 
 
 def map_header(header: list[str], feed: Contract, place: str) -> list[str | None]:

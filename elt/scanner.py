@@ -97,11 +97,6 @@ class Scan:
         """
         while (chunk := self._lines.next_chunk()) is not None:
             yield b"".join(self._copied(chunk))
-        if self.suspicious:
-            self.warnings.append(
-                f"{self.suspicious} lines look as if their letters had been read in the wrong encoding before the file"
-                " was written (mojibake); they were loaded as they are. Export the file again as UTF-8"
-            )
 
     def _copied(self, chunk: bytes) -> Iterator[bytes]:
         """COPY rows of the records that start in `chunk`, the lines last taken.

@@ -43,10 +43,13 @@ class Workbook:
     while its blocks are read.
     """
 
+    # The child writes commas; a workbook says itself how its text is encoded.
+    delimiter = ","
+    suspicious = 0
+
     def __init__(self, source: Iterable[bytes], labels: tuple[int, ...], feed: Contract) -> None:
         self._source = source
         self._request = {"feed": feed.feed, "required": feed.required, "labels": labels}
-        self.delimiter = ","
         self.header: list[str] = []
         self.place = ""
         self.warnings: list[str] = []
