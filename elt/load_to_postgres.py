@@ -47,7 +47,10 @@ def load_feed(s3: S3Client, connection: Connection, settings: Settings, batch_id
     """
     _put_back_lost(connection, batch_id, feed)
     claimed = audit.files(connection, batch_id, FileStatus.CLAIMED, feed)
-    return sum(_load_file(s3, connection, settings, file, contract(feed)) for file in claimed)
+    records = sum(_load_file(s3, connection, settings, file, contract(feed)) for file in claimed)
+    if records:
+        _index_staged(connection, feed)
+    return records
 
 
 def _put_back_lost(connection: Connection, batch_id: int, feed: str) -> None:
@@ -62,6 +65,22 @@ def _put_back_lost(connection: Connection, batch_id: int, feed: str) -> None:
             """).format(sql.Identifier("staging", feed)),
             [batch_id, feed],
         )
+
+
+def _index_staged(connection: Connection, feed: str) -> None:
+    """Let promotion find the rows of a file: an index of page ranges learns of new ones only when it is told."""
+    with connection.transaction():
+        connection.execute("set local role medilink_owner")  # Nobody else may.
+        connection.execute(
+            """
+            select brin_summarize_new_values(indexrelid) from pg_index
+            inner join pg_class on pg_class.oid = indexrelid
+            inner join pg_am on pg_am.oid = relam and amname = 'brin'
+            where indrelid = %s::regclass
+            """,
+            [f"staging.{feed}"],
+        )
+        connection.execute(sql.SQL("analyze {} (_file_id)").format(sql.Identifier("staging", feed)))
 
 
 def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: LedgerFile, feed: Contract) -> int:
