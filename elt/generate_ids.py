@@ -429,14 +429,21 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
             offset 0
         ) as settled
     """)
-    delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
-    connection.execute(f"""
-        update outcome
-        set delivered = jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(source._extra, '{{}}')
-        from ({source}) as source
-        where source._file_id = outcome.file_id and source._row_number = outcome.row_number
-            and outcome.disposition in ('parked', 'failed') and source._reject_code is null
-    """)
+    refused = connection.execute(
+        "select 1 from outcome where disposition in ('parked', 'failed') and delivered_text is null limit 1"
+    ).fetchone()
+    if refused:
+        delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
+        # A source without statistics is taken for one row: it would be read once for each refused row.
+        connection.execute("set local enable_nestloop = off")
+        connection.execute(f"""
+            update outcome
+            set delivered = jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(source._extra, '{{}}')
+            from ({source}) as source
+            where source._file_id = outcome.file_id and source._row_number = outcome.row_number
+                and outcome.disposition in ('parked', 'failed') and source._reject_code is null
+        """)
+        connection.execute("set local enable_nestloop = on")
     if rows > FEW_ROWS:
         connection.execute("analyze outcome (disposition, row_hash, delivered_key, quarantine_id)")
 
