@@ -125,7 +125,7 @@ def create(place: Bench, name: str, select: str) -> None:
 
 def psql(place: Bench, statement: str) -> None:
     """Run it in a psql of its own, with the settings that dbt's sessions have."""
-    subprocess.run(  # noqa: S603 - the throw-away server's own psql, and SQL of our own
+    subprocess.run(
         [
             str(place.server.binaries / "psql"), "-qX", "-h", "127.0.0.1", "-p", str(place.server.port),
             "-U", "postgres", "-d", DATABASE, "-v", "ON_ERROR_STOP=1", "-f", "-",

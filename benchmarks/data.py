@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FACILITIES = 1000
-BATCH = 10_000
 
 VISIT = (
     "facility_name,patient_first_name,patient_last_name,triage_level,chief_complaint,vital_signs,conditions,"
@@ -15,6 +14,7 @@ VISIT = (
 
 
 def facility(number: int) -> str:
+    """The name of a facility."""
     return f"Clinic {number % FACILITIES}"
 
 
@@ -42,12 +42,14 @@ def visits(count: int, patients: int, *, dirty: bool, first: int = 0) -> Iterato
 
 
 def patients(count: int, *, first: int = 0) -> Iterator[str]:
+    """A header, and patients of their own each."""
     yield "facility_name,first_name,last_name,sex,dob,phone\n"
     for number in range(first, first + count):
         yield f"{facility(number)},{person(number)},{'MF'[number % 2]},19{number % 90 + 10}-05-17,0819{number:07d}\n"
 
 
 def facilities() -> Iterator[str]:
+    """A header, and all facilities."""
     yield "name,state,lga,lat,lon,type\n"
     for number in range(FACILITIES):
         yield f"{facility(number)},Lagos,Lga {number % 20},6.{number:03d},3.{number:03d},Clinic\n"

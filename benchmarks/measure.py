@@ -19,6 +19,8 @@ import psutil
 import psycopg
 from psycopg import sql
 from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
 
 from elt import bucket
 from elt.contract import FEEDS
@@ -35,6 +37,7 @@ SCALE = float(os.environ.get("BENCHMARK_SCALE", "1"))
 
 
 def scaled(rows: int) -> int:
+    """That many rows, or the share of them that BENCHMARK_SCALE asks for."""
     return max(1000, int(rows * SCALE))
 
 
@@ -114,12 +117,14 @@ class Bench:
 
 @contextmanager
 def bench() -> Iterator[Bench]:
+    """A server and an endpoint of this benchmark's own, gone afterwards."""
     with postgres.throwaway() as server, s3.throwaway() as endpoint:
         WORK.mkdir(parents=True, exist_ok=True)
         yield Bench(server, endpoint)
 
 
 def drop(pipeline: Pipeline, name: str, path: Path) -> None:
+    """Put a file into the input."""
     pipeline.s3.upload_file(str(path), pipeline.settings.s3_bucket_name, pipeline.settings.s3_input_prefix + name)
 
 
@@ -133,6 +138,7 @@ def staged(pipeline: Pipeline, key: str) -> int:
 
 
 def ingested(pipeline: Pipeline, key: str) -> None:
+    """A run up to and including promotion."""
     batch_id = staged(pipeline, key)
     pipeline.promote(batch_id)
     pipeline.end(batch_id)
@@ -140,11 +146,10 @@ def ingested(pipeline: Pipeline, key: str) -> None:
 
 def report(name: str, rows: list[dict[str, object]]) -> None:
     """Print the table, and keep it as JSON under `results`."""
-    widths = {column: max(len(column), *(len(_shown(row[column])) for row in rows)) for column in rows[0]}
-    print(f"\n{name}")
-    print(" | ".join(column.ljust(width) for column, width in widths.items()))
+    table = Table(*rows[0], title=name)
     for row in rows:
-        print(" | ".join(_shown(row[column]).ljust(width) for column, width in widths.items()), flush=True)
+        table.add_row(*map(_shown, row.values()))
+    Console(width=160).print(table)
     RESULTS.mkdir(exist_ok=True)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=RESULTS, check=False
@@ -163,4 +168,4 @@ def report(name: str, rows: list[dict[str, object]]) -> None:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
