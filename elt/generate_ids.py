@@ -8,6 +8,8 @@ never from data.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from psycopg import Connection
@@ -30,8 +32,15 @@ NAMED_ID = r"""
 
 TEMPORARY = ("outcome", "repeated", "resolved", "sound", "incoming")
 
+# The dispositions of rows that end in quarantine.
+REFUSED = {Disposition.PARKED, Disposition.FAILED}
+
 # Of so few rows the planner needs no statistics.
 FEW_ROWS = 1000
+
+
+# How the rows of a query get into a temporary table of that name; returns how many did.
+Put = Callable[[Connection, str, str], int]
 
 
 class TooManyRejects(Exception):
@@ -44,6 +53,7 @@ def promote(connection: Connection, batch_id: int) -> None:
     First come the parked rows that can be resolved now, then the new files.
     """
     for feed in FEEDS:
+        _make_tables(connection, contract(feed))
         _replay(connection, batch_id, contract(feed))
         for file in audit.files(connection, batch_id, FileStatus.STAGED, feed):
             _promote_file(connection, file, contract(feed))
@@ -52,7 +62,16 @@ def promote(connection: Connection, batch_id: int) -> None:
 def replay(connection: Connection, batch_id: int) -> None:
     """Try the parked rows again, and nothing else."""
     for feed in FEEDS:
+        _make_tables(connection, contract(feed))
         _replay(connection, batch_id, contract(feed))
+
+
+def _make_tables(connection: Connection, feed: Contract) -> None:
+    """The temporary tables for the rows of a feed: made anew for each file, they would cost more than a small file."""
+    with connection.transaction():
+        connection.execute(f"drop table if exists {', '.join(TEMPORARY)}")
+        nothing = f"select *, null::bigint as quarantine_id, null::uuid as conflict_hash from staging.{feed.feed}"
+        _decide(connection, feed, nothing, _make)
 
 
 def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> None:
@@ -63,24 +82,26 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
                 return
             if _is_duplicate(connection, file):
                 return
-            _decide(connection, feed, _returned(feed, file) if file.is_correction else _delivered(feed, file))
-            counts = _counts(connection)
+            counts = _decide(connection, feed, _returned(feed, file) if file.is_correction else _delivered(feed, file))
             processed = connection.execute(
                 "select records_processed from audit.ingest_files where file_id = %s", [file.file_id]
             ).fetchone()[0]  # type: ignore[index]
             _assert_within_limit(connection, feed, file, processed)
-            _enter(connection, feed, file.batch_id, is_delivery=file.reprocess_of is None)
+            _enter(connection, feed, file.batch_id, counts, is_delivery=file.reprocess_of is None)
             if file.is_correction:
                 _note_strangers(connection, file)
                 _update_returned(connection, feed, file.batch_id)
-            _quarantine(connection, feed, file.batch_id)
+            if REFUSED & counts.keys():
+                _quarantine(connection, feed, file.batch_id)
+            _close_corrected(connection, feed, file.batch_id)
             audit.add_counts(connection, file.batch_id, feed.feed, "drop", processed, counts)
             columns = ", ".join(f"records_{disposition} = %s" for disposition in Disposition)
             connection.execute(
                 f"update audit.ingest_files set status = %s, promoted_at = now(), {columns} where file_id = %s",
                 [FileStatus.PROMOTED, *(counts.get(disposition, 0) for disposition in Disposition), file.file_id],
             )
-        _refresh_statistics(connection, feed, counts.get(Disposition.INSERTED, 0))
+        if (inserted := counts.get(Disposition.INSERTED, 0)) > FEW_ROWS:
+            _refresh_statistics(connection, feed, inserted)
     except TooManyRejects as limit:
         with connection.transaction():
             audit.assert_running(connection, file.batch_id)
@@ -94,7 +115,7 @@ def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -
         known = connection.execute(
             "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.feed}"]
         ).fetchone()
-        if known and inserted > FEW_ROWS and inserted > 0.1 * known[0]:
+        if known and inserted > 0.1 * known[0]:
             connection.execute("set local role medilink_owner")  # Nobody else may.
             connection.execute(f"analyze public.{feed.feed}")
 
@@ -177,8 +198,8 @@ def _replay(connection: Connection, batch_id: int, feed: Contract) -> None:
             """
             with connection.transaction():
                 audit.assert_running(connection, batch_id)
-                _decide(connection, feed, of_file)
-                _settle(connection, feed, batch_id)
+                counts = _decide(connection, feed, of_file)
+                _settle(connection, feed, batch_id, counts)
     finally:
         if not connection.broken:
             connection.execute("drop table if exists replayable")
@@ -241,10 +262,10 @@ def _note_strangers(connection: Connection, file: LedgerFile) -> None:
     )
 
 
-def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
+def _settle(connection: Connection, feed: Contract, batch_id: int, counts: dict[Disposition, int]) -> None:
     """Enter replayed rows, and close their quarantine entries (or say why they fail now)."""
     processed = connection.execute("select count(*) from incoming").fetchone()[0]  # type: ignore[index]
-    _enter(connection, feed, batch_id, is_delivery=True)
+    _enter(connection, feed, batch_id, counts, is_delivery=True)
     connection.execute(
         """
         update quarantine.entries as entry
@@ -263,22 +284,30 @@ def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
         where entry.quarantine_id = outcome.quarantine_id and outcome.disposition = 'failed'
         """
     )
-    audit.add_counts(connection, batch_id, feed.feed, "replay", processed, _counts(connection))
+    audit.add_counts(connection, batch_id, feed.feed, "replay", processed, counts)
 
 
-def _resolve(connection: Connection, feed: Contract, source: str) -> int:
-    """Make the temporary tables `incoming`, `sound` and `resolved`; returns the number of rows.
+def _make(connection: Connection, table: str, query: str) -> int:
+    """Make the temporary table that will hold the rows of such a query; each commit empties it."""
+    return connection.execute(f"create temp table {table} on commit delete rows as {query} with no data").rowcount
+
+
+def _fill(connection: Connection, table: str, query: str) -> int:
+    """Put the rows of a query into its temporary table; returns their number."""
+    return connection.execute(f"insert into {table} {query}").rowcount
+
+
+def _resolve(connection: Connection, feed: Contract, source: str, put: Put = _fill) -> int:
+    """Fill the temporary tables `incoming`, `sound` and `resolved`; returns the number of rows.
 
     `incoming` holds all rows, checked; `sound` the first of each kind, without errors. A sound row that stands in
     production as it was last delivered is known by its hash and needs no resolving.
     """
-    connection.execute(f"drop table if exists {', '.join(TEMPORARY)}")
     connection.execute("set local work_mem = '128MB'")
     as_normalised = ", ".join(f"{checks.normalised(column)} as {column.name}" for column in feed.columns)
     as_canonical = ", ".join(f"{checks.canonical(column)} as {column.name}" for column in feed.columns)
     # `offset 0` keeps the planner from computing an expression once for each place that it is used in.
-    rows = connection.execute(f"""
-        create temp table incoming on commit drop as
+    incoming = f"""
         select
             *,
             case
@@ -304,11 +333,11 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> int:
             ) as spelled
             offset 0
         ) as hashed
-    """).rowcount
+    """
+    rows = put(connection, "incoming", incoming)
     if rows > FEW_ROWS:
         connection.execute("analyze incoming")
-    connection.execute(f"""
-        create temp table sound on commit drop as
+    sound = f"""
         select distinct on (incoming.row_hash)
             file_id, row_number, quarantine_id, row_hash, {", ".join(f"incoming.{c.name}" for c in feed.columns)},
             known.id as known_id, known._key as known_key
@@ -316,18 +345,19 @@ def _resolve(connection: Connection, feed: Contract, source: str) -> int:
         left join public.{feed.feed} as known on known._delivered_hash = incoming.row_hash
         where errors = '{{}}'
         order by incoming.row_hash, incoming.row_number, known.id
-    """)
+    """
+    put(connection, "sound", sound)
     if rows > FEW_ROWS:
         connection.execute("analyze sound")
-    connection.execute(f"create temp table resolved on commit drop as {_promotion(feed, 'known_id is null')}")
+    put(connection, "resolved", _promotion(feed, "known_id is null"))
     return rows
 
 
-def _decide(connection: Connection, feed: Contract, source: str) -> None:
-    """Make the temporary table `outcome`: one row, and one disposition, for each row of `source`."""
+def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fill) -> dict[Disposition, int]:
+    """Fill the temporary table `outcome`, a row and a disposition for each row of `source`; returns the counts."""
     # Nobody writes this table meanwhile, so that what is decided here holds when it is entered.
     connection.execute(f"lock table public.{feed.feed} in share row exclusive mode")
-    rows = _resolve(connection, feed, source)
+    rows = _resolve(connection, feed, source, put)
     _resolve_contested(connection, feed)
     production = _production(connection)
     attributes = ", ".join(f"resolved.{column}" for column in feed.attributes)
@@ -340,15 +370,15 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
     differs = " or ".join(_differs(column, production[column]) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
     # Only where a key stands in the file more than once does the order of the rows matter.
-    connection.execute(f"""
-        create temp table repeated on commit drop as
+    repeated = f"""
         select
             file_id, row_number, row_number() over by_key as nth,
             md5(row({attributes})::text) = first_value(md5(row({attributes})::text)) over by_key as agrees
         from resolved
         where code is null and key in (select key from resolved where code is null group by key having count(*) > 1)
         window by_key as (partition by key order by row_number)
-    """)
+    """
+    put(connection, "repeated", repeated)
     if rows > FEW_ROWS:
         connection.execute("analyze resolved, repeated")
     columns = ", ".join(f"incoming.{column.name}" for column in feed.columns)
@@ -358,8 +388,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
         [feed.feed],
     ).fetchone()
     by_key = "true" if waiting else "disposition in ('parked', 'failed')"
-    connection.execute(f"""
-        create temp table outcome on commit drop as
+    outcome = f"""
         with ranked as (
             select
                 resolved.file_id, resolved.row_number, resolved.candidates, resolved.code, resolved.code_column,
@@ -428,11 +457,13 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
             left join decided using (file_id, row_number)
             offset 0
         ) as settled
-    """)
-    refused = connection.execute(
-        "select 1 from outcome where disposition in ('parked', 'failed') and delivered_text is null limit 1"
-    ).fetchone()
-    if refused:
+    """
+    put(connection, "outcome", outcome)
+    counts = {
+        Disposition(disposition): count
+        for disposition, count in connection.execute("select disposition, count(*) from outcome group by disposition")
+    }
+    if REFUSED & counts.keys():
         delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
         # A source without statistics is taken for one row: it would be read once for each refused row.
         connection.execute("set local enable_nestloop = off")
@@ -446,6 +477,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
         connection.execute("set local enable_nestloop = on")
     if rows > FEW_ROWS:
         connection.execute("analyze outcome (disposition, row_hash, delivered_key, quarantine_id)")
+    return counts
 
 
 def _resolve_contested(connection: Connection, feed: Contract) -> None:
@@ -453,13 +485,10 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
 
     The first one is taken.
     """
-    contested = connection.execute(
-        f"""
-        insert into resolved
-        {_promotion(feed, "known_id is not null and known_key in (select key from resolved where code is null)")}
-        """
-    ).rowcount
-    if contested:
+    if not connection.execute("select 1 from sound where known_id is not null limit 1").fetchone():
+        return
+    contested = "known_id is not null and known_key in (select key from resolved where code is null)"
+    if _fill(connection, "resolved", _promotion(feed, contested)):
         # What a known row refers to was settled when it was entered; it never moves afterwards.
         references = [column for column in ("facility_id", "patient_id") if column in _production(connection)]
         kept = "".join(f", {column} = known.{column}" for column in references)
@@ -472,7 +501,9 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
         """)
 
 
-def _enter(connection: Connection, feed: Contract, batch_id: int, *, is_delivery: bool) -> None:
+def _enter(
+    connection: Connection, feed: Contract, batch_id: int, counts: dict[Disposition, int], *, is_delivery: bool
+) -> None:
     """Insert what is new, in the order of the file; change what differs; count repeated events.
 
     Bytes that are promoted again are no delivery: they repeat nothing but what they enter themselves.
@@ -480,35 +511,37 @@ def _enter(connection: Connection, feed: Contract, batch_id: int, *, is_delivery
     production = _production(connection)
     columns = ", ".join(production)
     values = ", ".join(f"resolved.{column}" for column in production)
-    connection.execute(
-        f"""
-        insert into public.{feed.feed} (
-            {columns}{", _key" if feed.identifier else ""}, _delivered_hash,
-            _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
+    if Disposition.INSERTED in counts:
+        connection.execute(
+            f"""
+            insert into public.{feed.feed} (
+                {columns}{", _key" if feed.identifier else ""}, _delivered_hash,
+                _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
+            )
+            select
+                {values}{", resolved.key" if feed.identifier else ""}, outcome.row_hash,
+                outcome.file_id, outcome.row_number, %(batch)s, outcome.file_id, outcome.row_number, %(batch)s
+            from outcome
+            inner join resolved using (file_id, row_number)
+            where outcome.disposition = 'inserted'
+            order by outcome.file_id, outcome.row_number
+            """,
+            {"batch": batch_id},
         )
-        select
-            {values}{", resolved.key" if feed.identifier else ""}, outcome.row_hash,
-            outcome.file_id, outcome.row_number, %(batch)s, outcome.file_id, outcome.row_number, %(batch)s
-        from outcome
-        inner join resolved using (file_id, row_number)
-        where outcome.disposition = 'inserted'
-        order by outcome.file_id, outcome.row_number
-        """,
-        {"batch": batch_id},
-    )
-    changes = ", ".join(f"{column} = {_merged(column, production[column])}" for column in feed.attributes)
-    connection.execute(
-        f"""
-        update public.{feed.feed} as known
-        set {changes}, updated_at = now(), _delivered_hash = outcome.row_hash,
-            _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
-        from outcome
-        inner join resolved using (file_id, row_number)
-        where outcome.disposition = 'updated' and known.id = outcome.known_id
-        """,
-        [batch_id],
-    )
-    if feed.identifier:
+    if Disposition.UPDATED in counts:
+        changes = ", ".join(f"{column} = {_merged(column, production[column])}" for column in feed.attributes)
+        connection.execute(
+            f"""
+            update public.{feed.feed} as known
+            set {changes}, updated_at = now(), _delivered_hash = outcome.row_hash,
+                _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
+            from outcome
+            inner join resolved using (file_id, row_number)
+            where outcome.disposition = 'updated' and known.id = outcome.known_id
+            """,
+            [batch_id],
+        )
+    if feed.identifier and Disposition.DUPLICATE in counts:
         connection.execute(
             f"""
             update public.{feed.feed} as known
@@ -580,8 +613,7 @@ def _update_returned(connection: Connection, feed: Contract, batch_id: int) -> N
 def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
     """Enter failed and parked rows, one open entry for each distinct row.
 
-    A row that a steward discarded stays discarded, however often it is delivered. The entries that sound rows of this
-    file correct are closed: by the `_quarantine_id` they carry, or by their key.
+    A row that a steward discarded stays discarded, however often it is delivered.
     """
     # Entries written a moment ago have no statistics: taken for one row, each would be compared with each.
     connection.execute("set local enable_nestloop = off")
@@ -628,6 +660,16 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
         """,
         {"feed": feed.feed},
     )
+    connection.execute("set local enable_nestloop = on")
+
+
+def _close_corrected(connection: Connection, feed: Contract, batch_id: int) -> None:
+    """Close the entries that sound rows of this file correct: by the `_quarantine_id` they carry, or by their key."""
+    if not connection.execute(
+        "select 1 from quarantine.entries where feed = %s and closed_at is null limit 1", [feed.feed]
+    ).fetchone():
+        return
+    connection.execute("set local enable_nestloop = off")
     connection.execute(
         """
         update quarantine.entries as entry
@@ -655,18 +697,18 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
     connection.execute("set local enable_nestloop = on")
 
 
-def _counts(connection: Connection) -> dict[Disposition, int]:
-    rows = connection.execute("select disposition, count(*) from outcome group by disposition").fetchall()
-    return {Disposition(disposition): count for disposition, count in rows}
-
-
 def _promotion(feed: Contract, which: str) -> str:
     """The feed's promotion statement over those of the sound rows; events share how they find whom they are about."""
-    statement = (PROMOTION / f"{feed.feed}.sql").read_text(encoding="utf-8")
+    statement = _statement(feed.feed)
     if feed.identifier:
-        statement += (PROMOTION / "_event_references.sql").read_text(encoding="utf-8")
+        statement += _statement("_event_references")
     columns = ", ".join(column.name for column in feed.columns)
     return f"with unresolved as (select file_id, row_number, {columns} from sound where {which})\n{statement}"
+
+
+@cache
+def _statement(name: str) -> str:
+    return (PROMOTION / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _production(connection: Connection) -> dict[str, str]:

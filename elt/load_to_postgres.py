@@ -17,8 +17,7 @@ from elt.audit import LedgerFile
 from elt.contract import Contract, contract
 from elt.decoding import in_utf8, unpacked
 from elt.extract_from_s3 import read_blocks
-from elt.header import fold_header
-from elt.quarantine import ESCAPE, EXPORTED, QUARANTINE_ID
+from elt.header import ESCAPE, EXPORTED, QUARANTINE_ID, fold_header
 from elt.scanner import FileRefused, Scan
 from elt.settings import Settings
 from elt.vocabulary import FileCode, FileStatus
