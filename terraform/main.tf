@@ -18,14 +18,10 @@ provider "aws" {
 
 data "aws_caller_identity" "this" {}
 
-data "aws_availability_zones" "this" {
-  state = "available"
-}
-
 locals {
   name           = "${var.project_name}-${var.environment}"
   account_id     = data.aws_caller_identity.this.account_id
-  zones          = length(var.availability_zones) == 2 ? var.availability_zones : slice(data.aws_availability_zones.this.names, 0, 2)
+  zones          = length(var.availability_zones) == 2 ? var.availability_zones : ["${var.aws_region}a", "${var.aws_region}b"]
   bucket_name    = var.s3_bucket_name == "" ? "${local.name}-drops-${local.account_id}" : var.s3_bucket_name
   input_prefix   = "medical_records/input/"
   archive_prefix = "medical_records/archive/"

@@ -33,8 +33,12 @@ umask 077
 folder=/run/medilink/secrets
 mkdir -p "$folder"
 for name in ${secret_settings}; do
-    aws secretsmanager get-secret-value --region ${region} --secret-id "${secrets_prefix}/$name" \
-        --query SecretString --output text >"$folder/$name"
+    # Only where the watchdog complains is nobody's to make up.
+    if ! aws secretsmanager get-secret-value --region ${region} --secret-id "${secrets_prefix}/$name" \
+        --query SecretString --output text >"$folder/$name" && [[ $name != WATCHDOG_WEBHOOK_URL ]]; then
+        echo "${secrets_prefix}/$name has no value. Make it: ./deploy-ec2.sh" >&2
+        exit 1
+    fi
 done
 password=$(aws secretsmanager get-secret-value --region ${region} --secret-id "${master_secret_arn}" \
     --query SecretString --output text | jq --raw-output '.password | @uri')
@@ -58,9 +62,8 @@ container=$(docker create "$AIRFLOW_IMAGE:$tag")
 trap 'docker rm --force "$container" >/dev/null' EXIT
 docker cp --quiet "$container:/opt/airflow/deployment/." .
 printf 'MEDILINK_TAG=%s\n' "$tag" >tag.env
+systemctl enable medilink.service
 systemctl restart medilink.service
-systemctl enable medilink.service medilink-watchdog.timer
-systemctl start medilink-watchdog.timer
 SCRIPT
 chmod 750 /opt/medilink/*.sh
 
@@ -82,28 +85,6 @@ TimeoutStartSec=1200
 
 [Install]
 WantedBy=multi-user.target
-UNIT
-
-# Outside Airflow's scheduler, so that a scheduler that stands still is noticed.
-cat >/etc/systemd/system/medilink-watchdog.service <<'UNIT'
-[Unit]
-Description=Medilink: has a run been published lately?
-
-[Service]
-Type=oneshot
-WorkingDirectory=/opt/medilink
-ExecStart=/usr/bin/docker compose --env-file settings.env --env-file tag.env -f docker-compose.yaml -f docker-compose.aws.yaml run --rm --no-deps watchdog medilink watchdog
-UNIT
-cat >/etc/systemd/system/medilink-watchdog.timer <<'UNIT'
-[Unit]
-Description=Medilink: the watchdog, every 15 minutes
-
-[Timer]
-OnBootSec=15min
-OnUnitActiveSec=15min
-
-[Install]
-WantedBy=timers.target
 UNIT
 
 cat >/opt/aws/amazon-cloudwatch-agent/etc/amazon-cloudwatch-agent.json <<'AGENT'

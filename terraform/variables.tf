@@ -71,13 +71,13 @@ variable "vpc_cidr" {
 }
 
 variable "availability_zones" {
-  description = "Two zones of the region; empty: its first two"
+  description = "Two zones of the region; empty: a and b"
   type        = list(string)
   default     = []
 
   validation {
     condition     = contains([0, 2], length(distinct(var.availability_zones))) && length(var.availability_zones) < 3
-    error_message = "availability_zones names two different zones, e.g. [\"eu-west-1a\", \"eu-west-1b\"], or none."
+    error_message = "availability_zones names two different zones, e.g. [\"eu-west-1a\", \"eu-west-1b\"], or none, which means a and b (where your account has no b, name two that `aws ec2 describe-availability-zones` shows)."
   }
   validation {
     condition     = alltrue([for zone in var.availability_zones : can(regex("^${var.aws_region}[a-f]$", zone))])
@@ -224,7 +224,7 @@ variable "backup_copy_region" {
   default     = null
 
   validation {
-    condition     = var.backup_copy_region == null || (contains(local.regions, var.backup_copy_region) && var.backup_copy_region != var.aws_region)
+    condition     = contains(setsubtract(local.regions, [var.aws_region]), coalesce(var.backup_copy_region, "none")) || var.backup_copy_region == null
     error_message = "backup_copy_region is another region than aws_region, e.g. eu-central-1."
   }
 }

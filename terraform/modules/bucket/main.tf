@@ -8,9 +8,9 @@ variable "kms_key_arn" {
   default     = null
 }
 
-variable "access_log_bucket" {
+variable "access_log" {
   description = "null: this is where the others log to"
-  type        = string
+  type        = object({ bucket = string })
   default     = null
 }
 
@@ -35,6 +35,7 @@ variable "policies" {
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_144:a copy in another region is the sender's to ask for; docs/security-controls.md
   #checkov:skip=CKV2_AWS_62:the drop bucket notifies (modules/storage), nobody waits for logs
+  #checkov:skip=CKV2_AWS_61:whoever uses this module says how its objects age (modules/storage, state)
   #checkov:skip=CKV_AWS_18:every bucket logs to the log bucket, which does not log itself
   #checkov:skip=CKV_AWS_145:the drop bucket has the KMS key, log deliveries of S3 and of load balancers take none
   bucket              = var.name
@@ -76,9 +77,9 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 }
 
 resource "aws_s3_bucket_logging" "this" {
-  count         = var.access_log_bucket == null ? 0 : 1
+  count         = var.access_log == null ? 0 : 1
   bucket        = aws_s3_bucket.this.id
-  target_bucket = var.access_log_bucket
+  target_bucket = var.access_log.bucket
   target_prefix = "s3/${var.name}/"
 }
 

@@ -235,7 +235,6 @@ resource "aws_instance" "this" {
   vpc_security_group_ids      = [aws_security_group.instance.id]
   iam_instance_profile        = aws_iam_instance_profile.instance.name
   key_name                    = var.key_name
-  associate_public_ip_address = false
   monitoring                  = true
   ebs_optimized               = true
   user_data                   = var.user_data

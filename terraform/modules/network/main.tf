@@ -31,19 +31,21 @@ resource "aws_internet_gateway" "this" {
 }
 
 resource "aws_subnet" "public" {
-  count             = 2
-  vpc_id            = aws_vpc.this.id
-  availability_zone = var.zones[count.index]
-  cidr_block        = local.public[count.index]
-  tags              = { Name = "${var.name}-public-${count.index + 1}" }
+  count                   = 2
+  map_public_ip_on_launch = false
+  vpc_id                  = aws_vpc.this.id
+  availability_zone       = var.zones[count.index]
+  cidr_block              = local.public[count.index]
+  tags                    = { Name = "${var.name}-public-${count.index + 1}" }
 }
 
 resource "aws_subnet" "private" {
-  count             = 2
-  vpc_id            = aws_vpc.this.id
-  availability_zone = var.zones[count.index]
-  cidr_block        = local.private[count.index]
-  tags              = { Name = "${var.name}-private-${count.index + 1}" }
+  count                   = 2
+  map_public_ip_on_launch = false
+  vpc_id                  = aws_vpc.this.id
+  availability_zone       = var.zones[count.index]
+  cidr_block              = local.private[count.index]
+  tags                    = { Name = "${var.name}-private-${count.index + 1}" }
 }
 
 resource "aws_eip" "nat" {

@@ -20,7 +20,7 @@ data "aws_iam_policy_document" "log_delivery" {
   statement {
     sid       = "S3AccessLogs"
     actions   = ["s3:PutObject"]
-    resources = ["arn:aws:s3:::${local.log_bucket}/s3/*"]
+    resources = ["arn:aws:s3:::${local.log_bucket}/s3/${var.bucket_name}/*"]
     principals {
       type        = "Service"
       identifiers = ["logging.s3.amazonaws.com"]
@@ -100,11 +100,11 @@ resource "aws_s3_bucket_lifecycle_configuration" "logs" {
 }
 
 module "drops" {
-  source            = "../bucket"
-  count             = var.bucket_exists ? 0 : 1
-  name              = var.bucket_name
-  kms_key_arn       = var.kms_key_arn
-  access_log_bucket = module.logs.name
+  source      = "../bucket"
+  count       = var.bucket_exists ? 0 : 1
+  name        = var.bucket_name
+  kms_key_arn = var.kms_key_arn
+  access_log  = { bucket = module.logs.name }
   # Without a retention for all: the pipeline deletes the input object once its bytes are archived and published.
   object_lock = true
 }
