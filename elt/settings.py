@@ -54,7 +54,8 @@ class Settings(BaseSettings):
 
     watchdog_webhook_url: SecretStr | None = Field(None, description="where the watchdog complains, as {'text': …}")
     watchdog_cloudwatch: str | None = Field(
-        None, description="namespace/environment of the watchdog's metrics in CloudWatch, e.g. Medilink/medilink-production"
+        None,
+        description="namespace/environment of the watchdog's metrics in CloudWatch, e.g. Medilink/medilink-production",
     )
 
     medilink_home: Path = Field(REPOSITORY / ".medilink", description="folder of all state: database, bucket, logs")

@@ -1,4 +1,4 @@
-"""The watchdog: has a run been published lately? It runs outside Airflow, so that a scheduler that stands still is heard.
+"""The watchdog: has a run been published lately? It runs outside Airflow: a scheduler that stands still is noticed.
 
 It tells a webhook what is wrong, and CloudWatch how it stands; an alarm there also goes off when nothing comes, so that
 somebody hears of a watchdog that died with its machine.

@@ -15,7 +15,7 @@ def main() -> None:
     """Become `docker compose`, with what the command line gave (default: up --build)."""
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
-        sys.exit("docker compose is not there. Install Docker with its compose plugin, or leave out --docker: Python will do.")
+        sys.exit("docker compose is not there. Install it, or leave out --docker: Python will do.")
     complete(env_file())
     # A secret that nobody has to set; compose asks for every one by name.
     os.environ.setdefault("WATCHDOG_WEBHOOK_URL", "")

@@ -14,7 +14,9 @@ app = typer.Typer(help="Back up and restore the database and the archive.", no_a
 
 
 @app.command()
-def create(directory: Annotated[Path, typer.Argument(help="folder on another machine's disk; may be used again")]) -> None:
+def create(
+    directory: Annotated[Path, typer.Argument(help="folder on another machine's disk; may be used again")],
+) -> None:
     """Dump the database and copy the archive. The folder then holds patient data."""
     settings = Settings()
     try:

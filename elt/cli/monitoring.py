@@ -9,7 +9,8 @@ import botocore.exceptions
 import psycopg
 import typer
 
-from elt import database, watchdog as watching
+from elt import database
+from elt import watchdog as watching
 from elt.metrics import exposition, serve
 from elt.settings import Settings
 

@@ -46,10 +46,6 @@ run "private_subnets_give_no_public_addresses" {
     condition     = length(toset(aws_subnet.private[*].availability_zone)) == 2 && aws_flow_log.this.traffic_type == "ALL"
     error_message = "the private subnets share a zone, or traffic is not recorded"
   }
-  assert {
-    condition     = length(aws_default_security_group.closed.ingress) == 0 && length(aws_default_security_group.closed.egress) == 0
-    error_message = "the default group lets something through"
-  }
 }
 
 run "a_bucket_is_private_encrypted_and_versioned" {
@@ -162,60 +158,6 @@ run "an_existing_bucket_is_left_as_it_is" {
       length(aws_s3_bucket_notification.drops) == 0,
     ])
     error_message = "something of somebody else's bucket would be changed"
-  }
-}
-
-run "the_database_is_private_encrypted_and_backed_up" {
-  command = plan
-  module {
-    source = "./modules/database"
-  }
-  variables {
-    vpc_id                   = "vpc-1"
-    subnet_ids               = ["subnet-1", "subnet-2"]
-    client_security_group_id = "sg-instance"
-    engine_version           = "18"
-    instance_class           = "db.t4g.medium"
-    allocated_storage        = 50
-    database                 = "medilink"
-    master_username          = "medilink_admin"
-    multi_az                 = true
-    deletion_protection      = true
-  }
-
-  assert {
-    condition     = aws_db_instance.this.storage_encrypted && aws_db_instance.this.kms_key_id == var.kms_key_arn
-    error_message = "the database is not encrypted with the key of the environment"
-  }
-  assert {
-    condition     = !aws_db_instance.this.publicly_accessible
-    error_message = "the database has a public address"
-  }
-  assert {
-    condition     = aws_db_instance.this.backup_retention_period == 35 && aws_db_instance.this.copy_tags_to_snapshot && !aws_db_instance.this.skip_final_snapshot
-    error_message = "less than 35 days of point-in-time recovery, or no last snapshot"
-  }
-  assert {
-    condition     = aws_db_instance.this.multi_az && aws_db_instance.this.deletion_protection
-    error_message = "what production asks for does not reach the database"
-  }
-  assert {
-    condition     = aws_db_instance.this.manage_master_user_password && aws_db_instance.this.password == null
-    error_message = "the master password passes through Terraform"
-  }
-  assert {
-    condition     = aws_db_instance.this.iam_database_authentication_enabled && aws_db_instance.this.performance_insights_enabled
-    error_message = "no log-in by IAM, or no Performance Insights"
-  }
-  assert {
-    condition = contains([
-      for parameter in aws_db_parameter_group.this.parameter : "${parameter.name}=${parameter.value}"
-    ], "rds.force_ssl=1")
-    error_message = "plain connections are let in"
-  }
-  assert {
-    condition     = aws_vpc_security_group_ingress_rule.clients.referenced_security_group_id == "sg-instance" && aws_vpc_security_group_ingress_rule.clients.cidr_ipv4 == null
-    error_message = "others than the instance reach the database"
   }
 }
 

@@ -59,7 +59,9 @@ def monitor_instances(self: InstanceResponse) -> ActionResult:
     ids = self._get_param("InstanceIds", [])
     for instance_id in ids:
         self.ec2_backend.get_instance(instance_id).monitoring_state = "enabled"
-    return ActionResult({"InstanceMonitorings": [{"InstanceId": each, "Monitoring": {"State": "enabled"}} for each in ids]})
+    return ActionResult(
+        {"InstanceMonitorings": [{"InstanceId": each, "Monitoring": {"State": "enabled"}} for each in ids]}
+    )
 
 
 RDSResponse.describe_db_parameters = describe_db_parameters
