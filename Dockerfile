@@ -3,7 +3,9 @@
 ARG BASE_IMAGE=apache/airflow:3.3.2-python3.12
 
 FROM ${BASE_IMAGE} AS packages
-USER root
+# What installs is left behind; what runs is nobody (below).
+# hadolint ignore=DL3002
+USER 0
 ENV UV_PROJECT_ENVIRONMENT=/opt/medilink/venv \
     UV_PYTHON_DOWNLOADS=never \
     UV_LINK_MODE=copy
@@ -15,7 +17,7 @@ RUN /opt/uv/bin/uv sync --frozen --no-cache --compile-bytecode --no-install-proj
     --no-default-groups --group airflow --group dbt --group scale --group backup
 
 FROM ${BASE_IMAGE}
-USER root
+USER 0
 # Where compose mounts volumes: a new volume takes over who may write into it.
 RUN install --directory --owner=50000 --group=0 --mode=0770 /opt/airflow/logs /var/lib/medilink /var/backups/medilink
 COPY --from=packages /opt/medilink/venv /opt/medilink/venv

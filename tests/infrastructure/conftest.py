@@ -71,34 +71,17 @@ def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         pytest.skip(f"TERRAFORM NOT TESTED: {reason}")
 
 
-STARTED: list[tuple[Emulated, subprocess.Popen[bytes]]] = []
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for the destroy comes last of all."""
-    items.sort(key=lambda item: item.name == "test_destroy_leaves_nothing")
-
-
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to apply as soon as it is known that somebody will ask for it."""
     asked = any("emulated" in getattr(item, "fixturenames", ()) for item in session.items)
     if asked and not session.config.option.collectonly:
-        STARTED.append(begin())
-
-
-def pytest_sessionfinish() -> None:
-    """The emulator ends with the tests, and so does what it left."""
-    while STARTED:
-        stack, process = STARTED.pop()
-        process.terminate()
-        process.wait(timeout=20)
-        shutil.rmtree(stack.folder)
+        begin()
 
 
 @pytest.fixture
 def emulated() -> Emulated:
     """The applied stack; waits for it."""
-    stack, _ = STARTED[0]
+    stack = begin()
     applied = stack.told("applied")
     if "not_to_be_had" in applied:
         pytest.skip(f"TERRAFORM APPLY NOT TESTED: {applied['not_to_be_had']}")

@@ -2,12 +2,13 @@
 
 Apply takes a minute and a half, destroy more than one, and neither needs much of a processor. So a process of its own
 begins to apply when the tests have been collected, and destroys while others test; the tests of test_apply.py wait for
-what they need. By hand, until Ctrl-C:  python -m tests.infrastructure.emulated FOLDER PORT
+what they need. It ends with the test session that began it, however that ends.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -15,13 +16,16 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 
 from local.postgres import free_port
 from local.supervisor import spawn
@@ -83,12 +87,12 @@ class Emulated:
             aws_secret_access_key="test",
         )
 
-    def told(self, what: str) -> dict[str, Any]:
-        """What the process says of `applied` or `destroyed`; waits for it."""
+    def told(self, what: str, patience: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        """What was left under this name; waits for it so many seconds."""
         answer = self.folder / f"{what}.json"
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience
         while not answer.exists():
-            assert time.monotonic() < deadline, f"nothing was {what} within {PATIENCE_SECONDS} s: {self.log()}"
+            assert time.monotonic() < deadline, f"nothing was {what} within {patience} s: {self.log()}"
             time.sleep(0.2)
         return json.loads(answer.read_text(encoding="utf-8"))
 
@@ -103,16 +107,27 @@ class Emulated:
         return (self.folder / "log").read_text(encoding="utf-8")[-3000:]
 
 
-def begin() -> tuple[Emulated, subprocess.Popen[bytes]]:
-    """Start to apply, in a process that ends with this one."""
-    stack = Emulated(Path(tempfile.mkdtemp(prefix="medilink-aws-")), free_port())
-    process = spawn(
-        [sys.executable, "-P", "-m", __name__, str(stack.folder), str(stack.port)],
-        environment=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        folder=stack.folder,
-        log=stack.folder / "log",
-    )
-    return stack, process
+def begin() -> Emulated:
+    """The stack of this test session; the first worker that asks starts to apply, in a process of its own."""
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}"
+    folder = Path(tempfile.gettempdir()) / f"medilink-aws-{session}"
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    else:
+        port, watched = free_port(), os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+        with (folder / "log").open("wb") as log:
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, str(folder), str(port), str(watched)],
+                env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        Emulated(folder, port).tell("begun", port=port)
+    return Emulated(folder, Emulated(folder, 0).told("begun")["port"])
 
 
 def make(stack: Emulated) -> None:
@@ -139,7 +154,7 @@ def make(stack: Emulated) -> None:
         plan_exit_code=plan.returncode,
         plan=plan.stdout[-4000:] + plan.stderr[-2000:],
     )
-    stack.told("wanted-back")
+    stack.told("wanted-back", math.inf)
     destroyed = terraform("destroy", "-auto-approve", "-input=false", "-no-color", "-parallelism=30")
     stack.tell("destroyed", exit_code=destroyed.returncode, failure=destroyed.stderr[-4000:])
 
@@ -179,10 +194,20 @@ def _start_emulator(stack: Emulated) -> None:
     raise NotToBeHad(f"the emulator does not answer: {(stack.folder / 'emulator.log').read_text()[-500:]}")
 
 
+def _end_with(watched: psutil.Process, stack: Emulated) -> None:
+    """When the tests are over, or were killed, nothing of this is left."""
+    with suppress(psutil.NoSuchProcess):
+        watched.wait()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    shutil.rmtree(stack.folder)
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    # Terraform, a child, is ended too when an exception passes subprocess.run.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     stack = Emulated(Path(sys.argv[1]), int(sys.argv[2]))
+    threading.Thread(target=_end_with, args=[psutil.Process(int(sys.argv[3])), stack], daemon=True).start()
     make(stack)
     # The emulator ends with this process, and is asked until the tests are done.
     signal.pause()
