@@ -23,13 +23,16 @@ RUN install --directory --owner=50000 --group=0 --mode=0770 /opt/airflow/logs /v
 COPY --from=packages /opt/medilink/venv /opt/medilink/venv
 # A link for each program that needs the secrets: deployment/with-secrets.
 COPY --chmod=755 deployment/with-secrets /opt/medilink/bin/airflow
+COPY --chmod=755 deployment/with-secrets /opt/medilink/bin/celery
 COPY --chmod=755 deployment/with-secrets /opt/medilink/bin/dbt
+COPY --chmod=755 deployment/medilink /opt/medilink/bin/medilink
 COPY airflow/dags /opt/airflow/airflow/dags
 COPY elt /opt/airflow/elt
 COPY local /opt/airflow/local
 COPY deployment /opt/airflow/deployment
-COPY monitoring /opt/airflow/deployment/monitoring
-COPY docker-compose.yaml docker-compose.aws.yaml /opt/airflow/deployment/
+# What a machine on AWS takes out of the image (terraform/user_data.sh).
+COPY monitoring /opt/airflow/monitoring
+COPY docker-compose.yaml docker-compose.aws.yaml /opt/airflow/
 # dbt writes its target/ there.
 COPY --chown=50000:0 dbt /opt/airflow/dbt
 ENV PATH=/opt/medilink/bin:/opt/medilink/venv/bin:${PATH} \

@@ -66,7 +66,7 @@ lint() {
     step "mypy" mypy
     step "sqlfluff" sqlfluff lint dbt
     step "shellcheck" shellcheck --external-sources start.sh test.sh deploy-ec2.sh .ci/run local/bootstrap.sh local/audit.sh \
-        deployment/init.sh deployment/with-secrets
+        deployment/init.sh deployment/medilink deployment/with-secrets
     step "lock" pytest --quiet tests/unit/test_lock.py
 }
 

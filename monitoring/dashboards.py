@@ -58,7 +58,7 @@ DASHBOARDS = {
                 "{{table}}",
                 unit="percentunit",
             ),
-            Panel("Files by status", "sum by (status) (medilink_files)", "{{status}}"),
+            Panel("Files by status", 'sum by (status) (medilink_files{feed!=""})', "{{status}}"),
             Panel(
                 "Rows in quarantine",
                 "sum by (feed, disposition) (medilink_quarantine_open_rows)",
@@ -79,19 +79,19 @@ DASHBOARDS = {
             Panel("Instances that answer", 'sum(up{job="api"})', kind="stat"),
             Panel(
                 "Requests per second",
-                "sum by (route) (rate(medilink_api_request_duration_seconds_count[5m]))",
+                "sum by (route) (rate(medilink_api_requests_total[5m]))",
                 "{{route}}",
                 unit="reqps",
             ),
             Panel(
                 "Share of requests that failed",
-                'sum(rate(medilink_api_request_duration_seconds_count{status=~"5.."}[5m]))'
-                " / sum(rate(medilink_api_request_duration_seconds_count[5m]))",
+                'sum(rate(medilink_api_requests_total{status=~"5.."}[5m]))'
+                " / sum(rate(medilink_api_requests_total[5m]))",
                 unit="percentunit",
             ),
             Panel(
                 "Refused, per second",
-                'sum by (status) (rate(medilink_api_request_duration_seconds_count{status=~"4.."}[5m]))',
+                'sum by (status) (rate(medilink_api_requests_total{status=~"4.."}[5m]))',
                 "{{status}}",
                 unit="reqps",
             ),
@@ -99,7 +99,7 @@ DASHBOARDS = {
                 Panel(
                     f"Latency, {percent} % are faster",
                     f"histogram_quantile({percent / 100}, sum by (le, route)"
-                    " (rate(medilink_api_request_duration_seconds_bucket[5m])))",
+                    " (rate(medilink_api_request_seconds_bucket[5m])))",
                     "{{route}}",
                     unit="s",
                 )

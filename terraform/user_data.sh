@@ -60,7 +60,9 @@ aws ecr get-login-password --region ${region} | docker login --username AWS --pa
 docker pull --quiet "$AIRFLOW_IMAGE:$tag"
 container=$(docker create "$AIRFLOW_IMAGE:$tag")
 trap 'docker rm --force "$container" >/dev/null' EXIT
-docker cp --quiet "$container:/opt/airflow/deployment/." .
+for part in docker-compose.yaml docker-compose.aws.yaml deployment monitoring; do
+    docker cp --quiet "$container:/opt/airflow/$part" .
+done
 printf 'MEDILINK_TAG=%s\n' "$tag" >tag.env
 systemctl enable medilink.service
 systemctl restart medilink.service

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 import yaml
 
 from local import fetch_uv
@@ -213,6 +214,30 @@ class TestTheDockerfiles:
             check=False,
         )
         assert ran.returncode == 0, ran.stderr[-3000:]
+
+
+def test_airflow_and_dbt_get_their_secrets_whatever_is_in_them(tmp_path: Path) -> None:
+    """What deployment/with-secrets evaluates, by a shell as it does."""
+    password = """it's a "pass"word $(touch /tmp/x) \\ `ls` % @ / 🔑"""
+    (tmp_path / "secret").write_text(password, encoding="utf-8")
+    names = "POSTGRES_PASSWORD AIRFLOW_DB_PASSWORD AIRFLOW_ADMIN_PASSWORD AWS_SECRET_ACCESS_KEY AIRFLOW_FERNET_KEY"
+    variables = {f"{name}_FILE": str(tmp_path / "secret") for name in names.split()}
+    script = REPOSITORY / "deployment" / "airflow_environment.py"
+    dump = "import json, os; print(json.dumps(dict(os.environ)))"
+    ran = subprocess.run(
+        ["bash", "-c", f'set -euo pipefail; e=$("$0" -P {script}); eval "$e"; exec "$0" -c "$1"', sys.executable, dump],
+        env=variables
+        | {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "MEDILINK_ENV_FILE": "none"}
+        | {"AWS_ACCESS_KEY_ID": "key", "POSTGRES_HOST": "postgres", "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    given = json.loads(ran.stdout)
+    assert given["POSTGRES_PASSWORD"] == given["AIRFLOW__CORE__FERNET_KEY"] == password
+    assert json.loads(given["AIRFLOW_CONN_MEDILINK_POSTGRES"])["password"] == password
+    assert json.loads(given["AIRFLOW_CONN_MEDILINK_S3"])["password"] == password
+    assert sqlalchemy.make_url(given["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).password == password
 
 
 def test_start_sh_docker_says_what_is_missing(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ ALERTS = [
 ]
 QUERIES = [panel.query for _, panels in dashboards.DASHBOARDS.values() for panel in panels]
 # What backend/ exposes; docs/operations.md is where both sides agree.
-OF_THE_API = {"medilink_api_request_duration_seconds"}
+OF_THE_API = {"medilink_api_request_seconds", "medilink_api_requests"}
 OF_THE_PIPELINE = {"medilink_ledger_up", *(name for name, *_ in (*GAUGES, *COUNTERS))}
 
 
