@@ -46,20 +46,21 @@ class TestTheComposeFile:
         checked = program(
             "docker-compose", "--file", COMPOSE, "--profile", "scale", "--profile", "monitoring", "config", "--quiet"
         )
-        assert checked.returncode == 0, checked.stderr
+        # The package's program ends with 0 whatever it finds.
+        assert checked.stdout + checked.stderr == ""
 
     def test_refuses_what_the_specification_does_not_know(self, program: Run, tmp_path: Path) -> None:
         damaged = tmp_path / "docker-compose.yaml"
         damaged.write_text(COMPOSE.read_text(encoding="utf-8").replace("healthcheck:", "health_check:"))
         checked = program("docker-compose", "--file", damaged, "config", "--quiet")
-        assert checked.returncode != 0
+        assert "additional properties 'health_check' not allowed" in checked.stderr
 
     def test_is_valid_on_aws_and_starts_neither_database_nor_bucket_there(self, program: Run) -> None:
         place = {"LOG_GROUP": "group", "AWS_REGION": "eu-west-1", "POSTGRES_HOST": "db.example.org"}
         read = program(
             "docker-compose", "--file", COMPOSE, "--file", ON_AWS, "config", "--format", "json", env=os.environ | place
         )
-        assert read.returncode == 0, read.stderr
+        assert read.stderr == ""
         on_aws = json.loads(read.stdout)
         assert {"postgres", "s3"} & on_aws["services"].keys() == set()
         for name, service in on_aws["services"].items():

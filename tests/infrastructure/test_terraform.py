@@ -200,7 +200,7 @@ def test_no_user_data_holds_a_secret() -> None:
 def test_user_data_is_a_script(tmp_path: Path) -> None:
     """shellcheck reads it as it arrives: without Terraform's own placeholders."""
     text = (SOURCE / "user_data.sh").read_text(encoding="utf-8").replace("$${", "\0")
-    arrived = re.sub(r"\$\{\w+\}", "value", text).replace("\0", "${")
+    arrived = re.sub(r"\$\{\w+\}", "VALUE", text.replace("${secret_settings}", "ONE TWO")).replace("\0", "${")
     (tmp_path / "user_data.sh").write_text(arrived, encoding="utf-8")
     # 1091: a file that only the machine has.
     checked = subprocess.run(
