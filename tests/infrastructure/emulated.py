@@ -164,22 +164,18 @@ def _start_emulator(stack: Emulated) -> None:
     if uv is None or shutil.which("openssl") is None:
         raise NotToBeHad("uv and openssl are not both on PATH; ./test.sh brings uv.")
     # Its packages contradict ours, and nobody who starts Medilink needs them.
-    found = subprocess.run(
-        [uv, "run", "--quiet", "--no-project", "--with", MOTO, "python", "-c", "import sys; print(sys.executable)"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if found.returncode:
-        raise NotToBeHad(f"{MOTO} cannot be fetched from PyPI: {found.stderr.strip()[-300:]}")
+    python = [uv, "run", "--quiet", "--no-project", "--no-config", "--with", MOTO, "python"]
+    fetched = subprocess.run([*python, "-c", "import moto"], capture_output=True, text=True, check=False)
+    if fetched.returncode:
+        raise NotToBeHad(f"{MOTO} cannot be fetched from PyPI: {fetched.stderr.strip()[-300:]}")
     key = stack.folder / "key.pem"
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     files = ["-keyout", key, "-out", stack.authority, "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([*request, *files], capture_output=True, check=True)
     server = ["-H", "127.0.0.1", "-p", str(stack.port), "-c", str(stack.authority), "-k", str(key)]
     spawn(
-        [found.stdout.strip(), str(EMULATOR), *server],
-        environment=KEYS | {"PATH": os.defpath, "AWS_DEFAULT_REGION": REGION},
+        [*python, str(EMULATOR), *server],
+        environment=os.environ | KEYS | {"AWS_DEFAULT_REGION": REGION},
         folder=stack.folder,
         log=stack.folder / "emulator.log",
     )
@@ -208,6 +204,9 @@ def _end_with(watched: psutil.Process, stack: Emulated) -> None:
 if __name__ == "__main__":
     stack = Emulated(Path(sys.argv[1]), int(sys.argv[2]))
     threading.Thread(target=_end_with, args=[psutil.Process(int(sys.argv[3])), stack], daemon=True).start()
-    make(stack)
+    try:
+        make(stack)
+    except Exception as error:  # noqa: BLE001 - whatever ended it is told to the tests
+        stack.tell("applied", failure=f"{type(error).__name__}: {error}")
     # The emulator ends with this process, and is asked until the tests are done.
     signal.pause()
