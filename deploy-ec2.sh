@@ -64,9 +64,8 @@ new_value() {
     esac
 }
 
-has_value() {
-    [[ $(aws secretsmanager describe-secret --secret-id "$1" --query VersionIdsToStages --output text) != None ]]
-}
+# The secrets that have a value, each on a line of its own.
+valued=$(aws secretsmanager list-secrets --query 'SecretList[?SecretVersionsToStages].ARN' --output text | tr '\t' '\n')
 
 # From a file that only we can read: an argument could be seen by others on this machine.
 put_value() {
@@ -87,7 +86,7 @@ for name in $(output secret_arns); do
                 ;;
         esac
         put_value "$name" "$arn"
-    elif [[ $name != WATCHDOG_WEBHOOK_URL ]] && ! has_value "$arn"; then
+    elif [[ $name != WATCHDOG_WEBHOOK_URL ]] && ! grep --quiet --fixed-strings --line-regexp -- "$arn" <<<"$valued"; then
         put_value "$name" "$arn"
     fi
 done

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import uuid
 
 os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
@@ -17,9 +18,11 @@ os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 from moto.core.responses import ActionResult
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ec2.responses.instances import InstanceResponse
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.rds.models import RDSBackend
 from moto.rds.responses import DBParameterGroupNotFoundError, RDSResponse
-from moto.server import main
+from moto.s3.models import FakeBucket
+from moto.server import DomainDispatcherApplication, main
 from moto.sqs.models import Queue
 
 
@@ -64,6 +67,27 @@ def monitor_instances(self: InstanceResponse) -> ActionResult:
     )
 
 
+def get_permission(self: FakeBucket, action: str, resource: str) -> PermissionResult:
+    """A statement that speaks of plain http says nothing of a request that came over TLS, as all do here."""
+    policy = json.loads(self.policy or '{"Statement": []}')
+    plain = {"Bool": {"aws:SecureTransport": "false"}}
+    policy["Statement"] = [each for each in policy["Statement"] if each.get("Condition") != plain]
+    if not policy["Statement"]:
+        return PermissionResult.NEUTRAL
+    return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
+
+
+ONE_AT_A_TIME = threading.Lock()
+
+
+def dispatch(self: DomainDispatcherApplication, *request, original=DomainDispatcherApplication.__call__):
+    """Each call is atomic: moto's own lists lose entries when two threads change them at once."""
+    with ONE_AT_A_TIME:
+        return original(self, *request)
+
+
+FakeBucket.get_permission = get_permission
+DomainDispatcherApplication.__call__ = dispatch
 RDSResponse.describe_db_parameters = describe_db_parameters
 RDSBackend.create_db_instance = create_db_instance
 Queue.attributes = property(queue_attributes)

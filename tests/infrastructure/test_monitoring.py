@@ -47,7 +47,10 @@ def family(name: str) -> str:
 class TestRules:
     def test_prometheus_takes_configuration_and_rules(self, prometheus: Path) -> None:
         promtool = prometheus / "promtool"
-        for arguments in (["check", "config", "prometheus.yaml"], ["test", "rules", "alerts.test.yaml"]):
+        for arguments in (
+            ["check", "config", "--syntax-only", "prometheus.yaml"],
+            ["test", "rules", "alerts.test.yaml"],
+        ):
             checked = subprocess.run([promtool, *arguments], cwd=RULES, capture_output=True, text=True, check=False)
             assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -152,9 +155,9 @@ class TestMetrics:
         assert found["medilink_ledger_up",] == 1
         assert found["medilink_files", "facilities", "promoted"] == 1
         assert found["medilink_files", "none", "rejected"] == 1
-        assert found["medilink_rows_total", "facilities", "inserted"] == 1
-        assert found["medilink_rows_total", "facilities", "failed"] == 1
-        assert found["medilink_quarantine_open_rows", "facilities", "failed"] == 1
+        assert found["medilink_rows_total", "inserted", "facilities"] == 1
+        assert found["medilink_rows_total", "failed", "facilities"] == 1
+        assert found["medilink_quarantine_open_rows", "failed", "facilities"] == 1
         assert found["medilink_runs_total", "succeeded"] == 1
         assert found["medilink_last_run_succeeded",] == 1
         assert found["medilink_last_run_step_duration_seconds", "extract"] > 0

@@ -98,7 +98,7 @@ def test_a_removed_guarantee_is_noticed(terraform: Terraform) -> None:
         tested = terraform("test", "-no-color", "-filter=tests/database.tftest.hcl")
     finally:
         module.write_text(original, encoding="utf-8")
-    assert "the database is not encrypted with the key of the environment" in tested.stdout
+    assert "the database is not encrypted with the key of the environment" in tested.stdout + tested.stderr
 
 
 def test_policy_has_no_unexplained_failure(program: Run) -> None:
