@@ -9,7 +9,7 @@ usage() {
 Usage: ./deploy-ec2.sh [--rotate NAME]
 
   (nothing)       build, push, make missing secrets, deploy this commit; the terraform/ folder must be initialised
-  --rotate NAME   give the secret NAME a new value and deploy, e.g. --rotate API_TOKEN
+  --rotate NAME   give the secret NAME a new value and deploy, e.g. --rotate API_CLIENT_SECRET
 
 Go back to an earlier commit with: git switch --detach COMMIT && ./deploy-ec2.sh
 USAGE
@@ -59,6 +59,8 @@ export AWS_REGION
 # A value of the kind that the setting needs, as start.sh makes it (local/environment.py).
 new_value() {
     case $1 in
+        # A seed has 32 bytes.
+        API_SIGNING_KEYS) python3 -c 'import secrets; print(secrets.token_urlsafe(32))' ;;
         AIRFLOW_FERNET_KEY) python3 -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())' ;;
         *) python3 -c 'import secrets; print(secrets.token_urlsafe(48))' ;;
     esac
@@ -80,7 +82,7 @@ for name in $(output secret_arns); do
     arn=$(output secret_arns "$name")
     if [[ $name == "$rotated" ]]; then
         case $name in
-            RESEARCH_PSEUDONYM_KEY | AIRFLOW_FERNET_KEY | WATCHDOG_WEBHOOK_URL)
+            RESEARCH_PSEUDONYM_KEY | AIRFLOW_FERNET_KEY | API_SIGNING_KEYS | WATCHDOG_WEBHOOK_URL)
                 echo "$name is not rotated like this: docs/operations.md, \"Secrets\", says how and what it costs." >&2
                 exit 1
                 ;;

@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from elt import bucket, database
+from elt import bucket, clients, database
+from elt.vocabulary import Role
 from local import airflow, postgres
 from local.environment import ServiceSettings
 
@@ -34,6 +35,8 @@ def prepare(settings: ServiceSettings, admin: str) -> None:
     with psycopg.connect(make_conninfo(admin, dbname=settings.postgres_db), autocommit=True) as connection:
         database.initialise(connection, settings)
     database.migrate(settings)
+    with database.connect(settings, "medilink_owner") as warehouse:
+        clients.ensure(warehouse, settings.api_client_id, Role.ADMIN, settings.api_client_secret.get_secret_value())
     # On AWS Terraform makes it.
     if settings.aws_endpoint_url:
         bucket.ensure_bucket(bucket.client(settings), settings)

@@ -61,8 +61,29 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
     for schema in SCHEMAS:
         connection.execute(f"grant usage on schema {schema}_next to bi_reader")
     connection.execute("grant usage on schema analytics_next to api_read, loader")
+    bind_to_facilities(connection, "analytics_next")
     _behind_the_gate(connection, lambda: _swap(connection, batch_id))
     _drop_replaced(connection)
+
+
+def bind_to_facilities(connection: Connection, schema: str) -> None:
+    """Let the API see what belongs to a facility only within its context, as in production (`own_facilities`)."""
+    for (table,) in connection.execute(
+        """
+        select attrelid::regclass::text from pg_attribute
+        inner join pg_class on pg_class.oid = attrelid
+        where relnamespace = %s::regnamespace and relkind = 'r' and attname = 'facility_id'
+        """,
+        [schema],
+    ).fetchall():
+        connection.execute(
+            f"""
+            alter table {table} enable row level security;
+            create policy own_facilities on {table} for select to api_read
+                using (facility_id = any ((select public.facilities_in_context())::bigint[]));
+            create policy every_facility on {table} for select to api_read_all, bi_reader using (true);
+            """
+        )
 
 
 def rollback(connection: Connection) -> Release:
@@ -174,14 +195,17 @@ def _assert_grants(connection: Connection) -> None:
             or nspname = 'research' and not has_table_privilege('bi_reader', pg_class.oid, 'select')
             or nspname = 'research' and has_table_privilege('api_read', pg_class.oid, 'select')
             or nspname in ('analytics', 'research') and exists (select from aclexplode(relacl) where grantee = 0)
+            or nspname = 'analytics' and not relrowsecurity and exists (
+                select from pg_attribute where attrelid = pg_class.oid and attname in ('facility_id', 'patient_id')
+            )
         )
         """
     ).fetchall()
     if wrong:
         names = ", ".join(row[0] for row in wrong)
         raise NotPublishable(
-            f"{names}: not granted as declared (analytics to api_read, research to bi_reader only, nothing to public). "
-            "Check `grants` in dbt_project.yml."
+            f"{names}: not granted as declared (analytics to api_read, research to bi_reader only, nothing to public), "
+            "or not bound to facilities (a table with patient_id needs facility_id). Check `grants` in dbt_project.yml."
         )
 
 

@@ -35,8 +35,9 @@ locals {
     "AIRFLOW_FERNET_KEY",
     "AIRFLOW_JWT_SECRET",
     "AIRFLOW_SECRET_KEY",
+    "API_CLIENT_SECRET",
     "API_POSTGRES_PASSWORD",
-    "API_TOKEN",
+    "API_SIGNING_KEYS",
     "POSTGRES_PASSWORD",
     "RESEARCH_PSEUDONYM_KEY",
     "WATCHDOG_WEBHOOK_URL",
@@ -161,6 +162,7 @@ module "compute" {
     secret_settings   = join(" ", sort(local.secret_settings))
     master_secret_arn = module.database.master_secret_arn
     master_username   = var.db_username
+    vpc_cidr          = var.vpc_cidr
     log_group         = aws_cloudwatch_log_group.containers.name
     settings          = join("\n", [for name, value in local.settings : "${name}=${value}"])
   })

@@ -21,6 +21,16 @@ ${settings}
 LOG_GROUP=${log_group}
 SETTINGS
 
+# What the load balancer says of its callers is believed, and nobody else who calls from elsewhere.
+cat >/opt/medilink/outside.conf <<'GATEWAY'
+set_real_ip_from ${vpc_cidr};
+real_ip_header X-Forwarded-For;
+real_ip_recursive on;
+map "" $outside_scheme {
+    default https;
+}
+GATEWAY
+
 # RDS's certificate authorities, for POSTGRES_SSLMODE=verify-full.
 curl --fail --silent --show-error --proto =https --retry 5 --output /opt/medilink/rds-ca.pem \
     https://truststore.pki.rds.amazonaws.com/${region}/${region}-bundle.pem

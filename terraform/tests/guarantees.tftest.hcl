@@ -183,7 +183,7 @@ run "the_machine_may_do_what_its_work_needs" {
     archive_prefix             = "archive/"
     queue_arn                  = "arn:aws:sqs:eu-west-1:123456789012:drops"
     repository_arns            = ["arn:aws:ecr:eu-west-1:123456789012:repository/airflow"]
-    secret_arns                = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:API_TOKEN"]
+    secret_arns                = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:API_SIGNING_KEYS"]
     master_secret_arn          = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:master"
     log_group_arn              = "arn:aws:logs:eu-west-1:123456789012:log-group:containers"
     metrics_namespace          = "Medilink"

@@ -125,8 +125,8 @@ def test_the_deployment_makes_each_secret_once(emulated: Emulated, uv: str, tmp_
     assert secret_arns.keys() - first.keys() == {"WATCHDOG_WEBHOOK_URL"}
     assert len(set(first.values())) == len(first)
     assert min(map(len, first.values())) >= 32
-    second = deploy("--rotate", "API_TOKEN")
-    assert {name for name in first if first[name] != second[name]} == {"API_TOKEN"}
+    second = deploy("--rotate", "API_CLIENT_SECRET")
+    assert {name for name in first if first[name] != second[name]} == {"API_CLIENT_SECRET"}
     built = [line for line in told.read_text().splitlines() if line.startswith("buildx build")]
     assert {line.split("--tag ")[1].split()[0].rpartition("/")[2] for line in built} == {
         "airflow:0123456789ab",

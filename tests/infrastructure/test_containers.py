@@ -25,8 +25,8 @@ DOCKERFILES = [REPOSITORY / "Dockerfile", REPOSITORY / "backend" / "Dockerfile"]
 FIELDS = {name.upper(): kind for name, kind in ServiceSettings.model_fields.items()}
 SECRETS = {name for name, kind in FIELDS.items() if "SecretStr" in str(kind.annotation)}
 READ_BY_DBT = set(re.findall(r"env_var\('(\w+)'", (REPOSITORY / "dbt/profiles.yml").read_text(encoding="utf-8")))
-# Names that others read: boto3, dbt, and the dashboard that is to come.
-OTHERS = {"AWS_DEFAULT_REGION", "DBT_PROFILES_DIR", "API_BASE_URL"}
+# Names that others read: boto3 and dbt.
+OTHERS = {"AWS_DEFAULT_REGION", "DBT_PROFILES_DIR"}
 OURS = {"init", "webserver", "scheduler", "dag-processor", "triggerer", "backend", "watchdog", "worker", "metrics"}
 
 

@@ -34,6 +34,7 @@ def read_as_api(warehouse, query):
         user=settings.api_postgres_user,
         password=settings.api_postgres_password.get_secret_value(),
     ) as connection:
+        connection.execute("set role api_read_all")
         return connection.execute(query).fetchall()
 
 
