@@ -121,7 +121,7 @@ class TestTheNames:
             values = environment(service)
             assert SECRETS & values.keys() == set(), name
             for variable, path in values.items():
-                if variable.endswith("_FILE"):
+                if variable.removesuffix("_FILE") in SECRETS:
                     assert path == f"/run/secrets/{Path(path).name}", name
                     assert Path(path).name in service["secrets"], name
 
