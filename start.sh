@@ -7,7 +7,7 @@ usage() {
     cat <<'USAGE'
 Usage: ./start.sh [--once | --detach] [--drops DIR]
        ./start.sh status [--json] | stop | logs [SERVICE] | reset [--yes]
-       ./start.sh --docker
+       ./start.sh --docker [docker compose arguments]
 
   (nothing)      start everything, run the pipeline once, stay in the foreground until Ctrl-C
   --once         the same, then stop everything; exits 0 only if the run succeeded
@@ -17,7 +17,7 @@ Usage: ./start.sh [--once | --detach] [--drops DIR]
   stop           stop what runs, also what a killed start left behind
   logs           follow the log of SERVICE, or list the logs
   reset          delete all data; .env and the environment stay
-  --docker       the same services through docker compose
+  --docker       the same services through docker compose; what follows goes to it (default: up --build)
 
 Settings are read from the environment, then from .env (made by the first start, see .env.example).
 MEDILINK_HOME moves all state out of .medilink/; API_PORT, AIRFLOW_PORT, S3_PORT and POSTGRES_PORT move the services.
@@ -39,19 +39,14 @@ for argument in "$@"; do
             usage
             exit 0
             ;;
-        --docker)
-            if [[ ! -f $repository/docker-compose.yaml ]]; then
-                echo "docker-compose.yaml is not there yet. Run ./start.sh without --docker: it needs Python only." >&2
-                exit 1
-            fi
-            cd -- "$repository"
-            exec docker compose up --build
-            ;;
     esac
 done
 
 # shellcheck source=local/bootstrap.sh
 . "$repository/local/bootstrap.sh"
 sync_environment
+if [[ ${1:-} == --docker ]]; then
+    exec "$repository/.venv/bin/python" -P -m local.docker "${@:2}"
+fi
 # -P: a folder named `local` or `airflow` where the caller stands must not be imported.
 exec "$repository/.venv/bin/python" -P -m local.start "$@"

@@ -8,12 +8,14 @@ set -euo pipefail
 usage() {
     cat <<'USAGE'
 Usage: ./test.sh [unit | integration | e2e | lint | all] [pytest arguments]
+       ./test.sh audit [arguments of uv audit]
 
   unit           no service needed; under a minute
   integration    against the embedded PostgreSQL and S3 endpoint
   e2e            start.sh itself, in a fresh clone
   lint           ruff, mypy, sqlfluff, dbt parse, shellcheck, freshness of the lock and of requirements.txt
   all            lint, then every test (default)
+  audit          known vulnerabilities of the locked packages, and an SBOM; fails if it could not ask
 
   ./test.sh unit -k sample_data      anything after the first word goes to pytest
 USAGE
@@ -23,7 +25,7 @@ repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pw
 what=${1:-all}
 shift || true
 case $what in
-    unit | integration | e2e | lint | all) ;;
+    unit | integration | e2e | lint | all | audit) ;;
     -h | --help)
         usage
         exit 0
@@ -75,7 +77,8 @@ lint() {
     # Every warning is an error, deprecations too.
     step "dbt parse" dbt --quiet --warn-error parse --no-partial-parse --show-all-deprecations \
         --project-dir dbt --profiles-dir dbt
-    step "shellcheck" shellcheck --external-sources start.sh test.sh .ci/run local/bootstrap.sh
+    step "shellcheck" shellcheck --external-sources start.sh test.sh deploy-ec2.sh .ci/run benchmarks/run.sh local/*.sh \
+        deployment/init.sh deployment/medilink deployment/with-secrets
     step "lock" pytest --quiet tests/unit/test_lock.py
 }
 
@@ -97,6 +100,7 @@ case $what in
         lint
         report_lint
         ;;
+    audit) exec local/audit.sh "$@" ;;
     unit) pytest -m "not integration and not e2e" "$@" || tests=$? ;;
     integration) pytest -m integration "${parallel[@]}" "$@" || tests=$? ;;
     e2e)

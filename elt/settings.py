@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         SecretStr(""), description="key of the pseudonyms in schema research, 32 characters or more"
     )
 
+    watchdog_webhook_url: SecretStr | None = Field(None, description="where the watchdog complains, as {'text': …}")
+    watchdog_cloudwatch: str | None = Field(
+        None,
+        description="namespace/environment of the watchdog's metrics in CloudWatch, e.g. Medilink/medilink-production",
+    )
+
     medilink_home: Path = Field(REPOSITORY / ".medilink", description="folder of all state: database, bucket, logs")
     dbt_executable: str | None = Field(None, description="dbt to call; default: the one beside this Python")
 
@@ -76,12 +82,14 @@ class Settings(BaseSettings):
             path = os.environ.get(f"{name.upper()}_FILE")
             if path and "SecretStr" in str(field.annotation):
                 try:
-                    values[name] = Path(path).read_text(encoding="utf-8").strip()
+                    content = Path(path).read_text(encoding="utf-8").strip()
                 except OSError as error:
                     raise ValueError(
                         f"{name.upper()}_FILE: cannot read {path} ({error.strerror}). "
                         f"Point it to a readable file, or set {name.upper()} itself."
                     ) from None
+                if content:
+                    values[name] = content
         return values
 
     @field_validator("postgres_host")
@@ -115,6 +123,20 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("an address with its scheme, e.g. http://127.0.0.1:9000")
         return url
+
+    @field_validator("watchdog_webhook_url")
+    @classmethod
+    def _webhook_is_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("an address with its scheme, e.g. https://hooks.example.org/…")
+        return url
+
+    @field_validator("watchdog_cloudwatch")
+    @classmethod
+    def _metrics_have_an_environment(cls, place: str | None) -> str | None:
+        if place is not None and len(place.split("/")) != 2:
+            raise ValueError("a namespace and an environment, e.g. Medilink/medilink-production")
+        return place
 
     @field_validator("s3_input_prefix", "s3_archive_prefix")
     @classmethod

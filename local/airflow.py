@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from elt.database import KEEPALIVES
-from elt.settings import REPOSITORY
+from elt.settings import REPOSITORY, Settings
 from local import web
 from local.environment import LOOPBACK, LocalSettings, children_environment
 from local.supervisor import Service, StartFailed
@@ -100,8 +100,8 @@ def environment(settings: LocalSettings) -> dict[str, str]:
     return children_environment(settings) | {
         "AIRFLOW_HOME": str(home),
         **{f"AIRFLOW__{name}": str(value) for name, value in options.items()},
-        "AIRFLOW_CONN_MEDILINK_POSTGRES": json.dumps(_warehouse_connection(settings)),
-        "AIRFLOW_CONN_MEDILINK_S3": json.dumps(_bucket_connection(settings)),
+        "AIRFLOW_CONN_MEDILINK_POSTGRES": json.dumps(warehouse_connection(settings)),
+        "AIRFLOW_CONN_MEDILINK_S3": json.dumps(bucket_connection(settings)),
     }
 
 
@@ -277,7 +277,8 @@ def _revision(airflow_database: psycopg.Connection) -> str:
     return f"{installed} {row[0] if row else 'nothing'}"
 
 
-def _warehouse_connection(settings: LocalSettings) -> dict[str, Any]:
+def warehouse_connection(settings: Settings) -> dict[str, Any]:
+    """Airflow's connection medilink_postgres."""
     return {
         "conn_type": "postgres",
         "host": settings.postgres_host,
@@ -295,7 +296,8 @@ def _warehouse_connection(settings: LocalSettings) -> dict[str, Any]:
     }
 
 
-def _bucket_connection(settings: LocalSettings) -> dict[str, Any]:
+def bucket_connection(settings: Settings) -> dict[str, Any]:
+    """Airflow's connection medilink_s3; without keys it finds the instance's role."""
     secret = settings.aws_secret_access_key
     return {
         "conn_type": "aws",

@@ -18,8 +18,8 @@ from elt.settings import REPOSITORY, Settings
 LOOPBACK = "127.0.0.1"
 
 
-class LocalSettings(Settings):
-    """The pipeline's settings, and those that only the embedded services have."""
+class ServiceSettings(Settings):
+    """The pipeline's settings, and those of the services around it: PostgreSQL's superuser, S3, Airflow."""
 
     s3_port: int = Field(9000, ge=1, le=65535, description="port of the embedded S3 endpoint")
     postgres_superuser_password: SecretStr = Field(
@@ -29,6 +29,10 @@ class LocalSettings(Settings):
     airflow_fernet_key: SecretStr = Field(SecretStr(""), description="key that encrypts Airflow's connections")
     airflow_jwt_secret: SecretStr = Field(SecretStr(""), description="key that signs Airflow's tokens")
     airflow_secret_key: SecretStr = Field(SecretStr(""), description="key that signs Airflow's sessions")
+
+
+class LocalSettings(ServiceSettings):
+    """The settings of the embedded services."""
 
     @model_validator(mode="after")
     def _services_are_the_embedded_ones(self) -> LocalSettings:

@@ -134,6 +134,8 @@ def ensure_owner(admin: psycopg.Connection, login: str, password: str, database:
     if not admin.execute("select 1 from pg_roles where rolname = %s", [login]).fetchone():
         admin.execute(sql.SQL("create role {}").format(sql.Identifier(login)))
     admin.execute(sql.SQL("alter role {} login password {}").format(sql.Identifier(login), sql.Literal(password)))
+    # Who is no superuser (RDS's master user) hands a database to members' roles only.
+    admin.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(login)))
     ensure_database(admin, database)
     admin.execute(sql.SQL("alter database {} owner to {}").format(sql.Identifier(database), sql.Identifier(login)))
     admin.execute(sql.SQL("revoke connect, temporary on database {} from public").format(sql.Identifier(database)))

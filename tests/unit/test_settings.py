@@ -84,6 +84,8 @@ def _explained(lines: list[str], name: str) -> bool:
         ("AWS_ENDPOINT_URL", "127.0.0.1:9000", "with its scheme"),
         ("S3_ARCHIVE_PREFIX", "medical_records/input/archive/", "lies inside S3_INPUT_PREFIX"),
         ("S3_ARCHIVE_PREFIX", "medical_records/input", "lies inside S3_INPUT_PREFIX"),
+        ("WATCHDOG_WEBHOOK_URL", "hooks.example.org", "with its scheme"),
+        ("WATCHDOG_CLOUDWATCH", "Medilink", "a namespace and an environment"),
         ("FLOW_RUN_TIMEOUT", "0", "greater than or equal to 1"),
     ],
 )
@@ -122,10 +124,16 @@ class TestSecretsFromFiles:
 
     @pytest.mark.parametrize("name", SECRETS)
     def test_a_secret_may_come_from_a_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-        (tmp_path / "secret").write_text("from the file\n", encoding="utf-8")
+        (tmp_path / "secret").write_text("https://from.the/file\n", encoding="utf-8")
         monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
         monkeypatch.setenv(name, "from the environment")
-        assert getattr(LocalSettings(_env_file=None), name.lower()).get_secret_value() == "from the file"
+        assert getattr(LocalSettings(_env_file=None), name.lower()).get_secret_value() == "https://from.the/file"
+
+    def test_an_empty_file_is_as_good_as_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Containers get a file for every secret, also for those that nobody has set."""
+        (tmp_path / "secret").write_text("\n", encoding="utf-8")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY_FILE", str(tmp_path / "secret"))
+        assert Settings(_env_file=None).aws_secret_access_key is None
 
     def test_a_file_that_cannot_be_read_is_named(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("POSTGRES_PASSWORD_FILE", str(tmp_path / "missing"))
