@@ -9,6 +9,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
+import psycopg
 import sqlalchemy.exc
 from flask import Response, abort, current_app, request
 from flask_openapi3.openapi import OpenAPI
@@ -213,7 +214,9 @@ def handle_problems(app: OpenAPI) -> None:
     @app.errorhandler(sqlalchemy.exc.OperationalError)
     @app.errorhandler(sqlalchemy.exc.InterfaceError)
     @app.errorhandler(sqlalchemy.exc.TimeoutError)
-    def database_failed(error: sqlalchemy.exc.SQLAlchemyError) -> Response:
+    @app.errorhandler(psycopg.OperationalError)
+    @app.errorhandler(psycopg.InterfaceError)
+    def database_failed(error: sqlalchemy.exc.SQLAlchemyError | psycopg.Error) -> Response:
         cause: Any = getattr(error, "orig", error)
         current_app.logger.warning("%s: database: %s", request.endpoint, type(cause).__name__)
         if isinstance(cause, QueryCanceled):
