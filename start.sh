@@ -25,6 +25,10 @@ USAGE
 }
 
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd)
+env_file=${MEDILINK_ENV_FILE:-$repository/.env}
+if [[ -z ${MEDILINK_HOME:-} && -r $env_file ]]; then
+    MEDILINK_HOME=$(sed -n "s/^MEDILINK_HOME=['\"]\{0,1\}\([^'\"]*\).*/\1/p" "$env_file" | tail -n 1)
+fi
 MEDILINK_HOME=${MEDILINK_HOME:-$repository/.medilink}
 [[ $MEDILINK_HOME == /* ]] || MEDILINK_HOME=$PWD/$MEDILINK_HOME
 export MEDILINK_HOME

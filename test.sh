@@ -77,6 +77,8 @@ report_lint() {
     fi
 }
 
+# Each worker has a PostgreSQL and an S3 endpoint of its own; a file's tests share what they build.
+parallel=(--numprocesses 2 --dist loadfile)
 tests=0
 case $what in
     lint)
@@ -84,11 +86,12 @@ case $what in
         report_lint
         ;;
     unit) pytest -m "not integration and not e2e" "$@" || tests=$? ;;
-    integration | e2e) pytest -m "$what" "$@" || tests=$? ;;
+    e2e) pytest -m e2e "$@" || tests=$? ;;
+    integration) pytest -m integration "${parallel[@]}" "$@" || tests=$? ;;
     all)
         lint
         report_lint
-        pytest --cov "$@" || tests=$?
+        pytest "${parallel[@]}" "$@" || tests=$?
         ;;
 esac
 ((tests == 0 && ${#failed[@]} == 0))

@@ -62,7 +62,8 @@ class QuarantineReport:
     def __str__(self) -> str:
         """What, where and what next, in one line without any value."""
         state = "wait" if self.disposition == "parked" else "failed"
-        where = f"{self.input_key.rpartition('/')[2]} line {self.row_number}"
+        place = "row" if self.input_key.lower().endswith((".xlsx", ".xls")) else "line"
+        where = f"{self.input_key.rpartition('/')[2]} {place} {self.row_number}"
         advice = ROW_ADVICE[RowCode(self.error_code)]
         return f"{self.feed}: {self.rows:,} {state} as {self.error_code}, first at {where}: {advice}"
 

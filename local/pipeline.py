@@ -19,7 +19,14 @@ SAMPLE_SEED = 1
 
 
 class RunFailed(RuntimeError):
-    """The run did not succeed; the message says which task, why, and where its log is."""
+    """The run did not succeed; the message says which task, why, and where its log is.
+
+    `run_id` names the run, None when there was none yet.
+    """
+
+    def __init__(self, message: str, run_id: str | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 def run(
@@ -47,7 +54,7 @@ def run(
     run_id = client.trigger()
     progress.say(f"run {run_id} triggered: {client.page(run_id)}")
     if _watch(client, run_id, supervisor, settings, progress) != "success":
-        raise RunFailed(_failures(client, run_id))
+        raise RunFailed(_failures(client, run_id), run_id)
     return run_id
 
 

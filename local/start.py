@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import psycopg
 from pydantic import ValidationError
+from rich.console import Console
 
 from elt.database import connect
 from elt.report import batch_report
@@ -136,22 +137,11 @@ def _start(settings: LocalSettings, options: argparse.Namespace, done: Callable[
         supervisor = Supervisor(home)
         try:
             with supervisor:
-                with progress.display():
-                    since = bring_up(supervisor, settings, progress)
-                    progress.say(f"all {len(SERVICES)} services are healthy")
-                    try:
-                        run_id = pipeline.run(supervisor, settings, progress, since, options.drops)
-                        progress.say("the run succeeded")
-                    except RunFailed as error:
-                        if done is None:
-                            raise
-                        code = _complain(str(error))
-                        run_id = None
-                if run_id is not None:
-                    with connect(settings, "loader") as connection:
-                        report = batch_report(connection, run_key=run_id)
-                    if report is not None:
-                        summary.print_report(console, report)
+                failure = _run(console, supervisor, settings, progress, options.drops)
+                if failure is not None:
+                    if done is None:
+                        raise failure
+                    code = _complain(str(failure))
                 summary.print_addresses(console, settings)
                 if options.once:
                     return code
@@ -166,6 +156,28 @@ def _start(settings: LocalSettings, options: argparse.Namespace, done: Callable[
             # Before the summary the signal has cut something short.
             return 0 if supervisor.is_up else 130
     return code
+
+
+def _run(
+    console: Console, supervisor: Supervisor, settings: LocalSettings, progress: Progress, drops: Path | None
+) -> RunFailed | None:
+    """Bring everything up, run the pipeline, and print what the run did, also when it failed; returns the failure."""
+    failure: RunFailed | None = None
+    run_id: str | None
+    with progress.display():
+        since = bring_up(supervisor, settings, progress)
+        progress.say(f"all {len(SERVICES)} services are healthy")
+        try:
+            run_id = pipeline.run(supervisor, settings, progress, since, drops)
+            progress.say("the run succeeded")
+        except RunFailed as error:
+            failure, run_id = error, error.run_id
+    if run_id is not None:
+        with connect(settings, "loader") as connection:
+            report = batch_report(connection, run_key=run_id)
+        if report is not None:
+            summary.print_report(console, report)
+    return failure
 
 
 def _stream(supervisor: Supervisor, settings: LocalSettings, progress: Progress) -> None:
