@@ -41,13 +41,44 @@ MATRIX = _read(
                                         viewer   analyst  clinician  data_entry  steward  operator  admin
     facilities.list_facilities          all      all      all        all         all      all       all
     facilities.get_facility             all      all      all        all         all      all       all
+    facilities.create_facility          -        -        -          -           -        -         all
+    facilities.replace_facility         -        -        -          -           -        -         all
+    facilities.change_facility          -        -        -          -           -        -         all
+    facilities.delete_facility          -        -        -          -           -        -         all
     patients.list_patients              -        -        own        own         -        -         all
     patients.get_patient                -        -        own        own         -        -         all
+    patients.create_patient             -        -        -          own         -        -         all
+    patients.replace_patient            -        -        -          own         -        -         all
+    patients.change_patient             -        -        -          own         -        -         all
+    patients.delete_patient             -        -        -          -           -        -         all
     medical_records.list_medical_records  -      -        own        own         -        -         all
     medical_records.get_medical_record  -        -        own        own         -        -         all
+    medical_records.create_medical_record  -     -        own        own         -        -         all
+    medical_records.replace_medical_record  -    -        own        own         -        -         all
+    medical_records.change_medical_record  -     -        own        own         -        -         all
+    medical_records.delete_medical_record  -     -        -          -           -        -         all
     triage_visits.list_triage_visits    -        -        own        own         -        -         all
     triage_visits.get_triage_visit      -        -        own        own         -        -         all
+    triage_visits.create_triage_visit   -        -        own        own         -        -         all
+    triage_visits.replace_triage_visit  -        -        own        own         -        -         all
+    triage_visits.change_triage_visit   -        -        own        own         -        -         all
+    triage_visits.delete_triage_visit   -        -        -          -           -        -         all
+    patients.patient_lineage            -        -        own        own         -        -         all
     analytics.facility_stats            rounded  all      own        -           own      -         all
+    analytics.facility_performance      rounded  all      own        -           own      -         all
+    analytics.patient_summary           -        -        own        -           -        -         all
+    analytics.triage_trends             rounded  all      own        -           own      -         all
+    analytics.condition_analysis        rounded  all      rounded    -           rounded  -         all
+    analytics.bed_occupancy             all      all      all        all         all      all       all
+    pipeline.list_runs                  -        all      -          -           -        all       all
+    pipeline.get_run                    -        all      -          -           -        all       all
+    pipeline.list_files                 -        all      -          -           -        all       all
+    pipeline.start_run                  -        -        -          -           -        all       all
+    pipeline.upload_file                -        -        -          -           -        all       all
+    quarantine.list_entries             -        -        -          -           own      all       all
+    quarantine.get_entry                -        -        -          -           own      all       all
+    quarantine.discard_entry            -        -        -          -           own      all       all
+    metrics.read_metrics                 -        -        -          -           -        all       all
     documentation.dbt_docs              -        all      -          -           -        all       all
     """
 )
@@ -59,6 +90,7 @@ OPEN = frozenset(
         "documentation.redoc",
         "documentation.openapi",
         "documentation.asset",
+        "documentation.problem_type",
         "health.health",
         "health.live",
         "health.ready",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.operation import Operation
 from flask_openapi3.models.tag import Tag
+from flask_openapi3.utils import get_responses
 from pydantic import BaseModel
+
+SECURITY: list[dict[str, list[Any]]] = [{"token": []}]
 
 
 def operation_id(**names: str) -> str:
@@ -26,6 +31,24 @@ def refused(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
+WRITTEN: dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None] = {
+    409: refused("the natural key is taken, others refer to it, or a file delivered it"),
+    412: refused("not the version that If-Match names"),
+    413: refused("the body is too large"),
+}
+
+PAGE_HEADERS: dict[str, Any] = {
+    "Link": {
+        "description": 'address of the next page, `rel="next"`; missing on the last one',
+        "schema": {"type": "string"},
+    },
+    "X-Total-Count": {
+        "description": "how many entities the filters let through, when asked for with `count`",
+        "schema": {"type": "integer"},
+    },
+}
+
+
 def list_of(schema: type[BaseModel]) -> dict[str, Any]:
     """A page of a list."""
     return {
@@ -35,28 +58,22 @@ def list_of(schema: type[BaseModel]) -> dict[str, Any]:
                 "schema": {"type": "array", "items": {"$ref": f"#/components/schemas/{schema.__name__}"}}
             }
         },
-        "headers": {
-            "Link": {
-                "description": 'address of the next page, `rel="next"`; missing on the last one',
-                "schema": {"type": "string"},
-            },
-            "X-Total-Count": {
-                "description": "how many entities the filters let through, when asked for with `count`",
-                "schema": {"type": "integer"},
-            },
-        },
+        "headers": PAGE_HEADERS,
     }
 
 
-def resource(name: str, url_prefix: str, description: str) -> APIBlueprint:
-    """A blueprint of data routes: closed without a token, and with the errors that any of them may answer."""
-    return APIBlueprint(
+def resource(name: str, url_prefix: str, description: str, listed: type[BaseModel] | None = None) -> APIBlueprint:
+    """A blueprint of data routes: closed without a token, and with the errors that any of them may answer.
+
+    `listed` is a schema that only lists refer to.
+    """
+    blueprint = APIBlueprint(
         name,
         __name__,
         url_prefix=url_prefix,
         operation_id_callback=operation_id,
         abp_tags=[Tag(name=name.replace("_", "-"), description=description)],
-        abp_security=[{"token": []}],
+        abp_security=SECURITY,
         abp_responses={
             401: refused("without a valid token"),
             403: refused("the caller's role may not do this"),
@@ -65,3 +82,6 @@ def resource(name: str, url_prefix: str, description: str) -> APIBlueprint:
             503: refused("the database does not answer, or not in time"),
         },
     )
+    if listed:
+        get_responses({"200": listed}, blueprint.components_schemas, Operation())
+    return blueprint

@@ -15,8 +15,11 @@ from backend.facilities.routes import facilities
 from backend.headers import secure
 from backend.health.routes import health
 from backend.medical_records.routes import medical_records
+from backend.metrics.routes import measure, metrics
 from backend.patients.routes import patients
+from backend.pipeline.routes import pipeline
 from backend.problems import Api, Problem, handle_problems, invalid_request
+from backend.quarantine.routes import quarantine
 from backend.triage_visits.routes import triage_visits
 from elt.settings import Settings
 
@@ -43,6 +46,20 @@ SECURITY_SCHEMES: SecuritySchemesDict = {
 }
 
 
+RESOURCES = (
+    health,
+    auth,
+    facilities,
+    patients,
+    medical_records,
+    triage_visits,
+    analytics,
+    pipeline,
+    quarantine,
+    metrics,
+)
+
+
 def create_app(settings: Settings | None = None) -> Api:
     """The application. Raises ValueError without a signing key; the database may still be down."""
     settings = settings or Settings()
@@ -56,13 +73,15 @@ def create_app(settings: Settings | None = None) -> Api:
         static_folder=None,
     )
     app.url_map.strict_slashes = False
-    app.config.update(MAX_CONTENT_LENGTH=1024 * 1024, MEDILINK_HOME=settings.medilink_home)
+    app.config.update(MAX_CONTENT_LENGTH=1024 * 1024, MAX_FORM_PARTS=20, MEDILINK_HOME=settings.medilink_home)
+    app.extensions["medilink_settings"] = settings
     connect(app, settings)
+    measure(app)
     secure(app, settings)
     log_accesses(app)
     guard(app, settings)
     handle_problems(app)
     app.register_blueprint(documentation)
-    for resource in (health, auth, facilities, patients, medical_records, triage_visits, analytics):
+    for resource in RESOURCES:
         app.register_api(resource)
     return app

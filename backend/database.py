@@ -6,8 +6,11 @@ see is decided by row-level security, from the scope that the access matrix give
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import URL, Connection, Row
@@ -81,12 +84,44 @@ def fetch_first(query: str, **parameters: Any) -> Row[Any] | None:
     return _reading().exec_driver_sql(query, parameters or None).first()
 
 
+def fetch_all(query: str, **parameters: Any) -> Sequence[Row[Any]]:
+    """All rows of a query, in the request's transaction."""
+    return _reading().exec_driver_sql(query, parameters or None).all()
+
+
+def driver() -> psycopg.Connection:
+    """Psycopg's connection in the request's transaction, for the steps of `elt`."""
+    return driver_of(_reading())
+
+
+def driver_of(connection: Connection) -> psycopg.Connection:
+    """Psycopg's connection below SQLAlchemy's."""
+    found: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return found
+
+
 def pass_publish_gate() -> None:
     """Hold off publishing until the request ends: all marts read after this belong to one release.
 
     Must come before anything is read.
     """
     _begin(f"{READING}; {GATE}")
+
+
+@contextmanager
+def writing() -> Iterator[psycopg.Connection]:
+    """A transaction that may write what the caller may see; committed at the end, rolled back by any exception.
+
+    It waits 3 seconds for a load that writes the same table, then raises OperationalError (`LockNotAvailable`).
+    """
+    _end()
+    _connection().exec_driver_sql(f"begin; set local role api_write; set local lock_timeout = '3s'; {_writable()}")
+    try:
+        yield driver_of(_connection())
+    except BaseException:
+        _connection().exec_driver_sql("rollback")
+        raise
+    _connection().exec_driver_sql("commit")
 
 
 def first_outside(query: str, **parameters: Any) -> Row[Any] | None:
@@ -126,7 +161,16 @@ def _end() -> None:
 
 def _scope() -> str:
     """What makes row-level security let through what the caller may see; numbers and our own words only."""
-    caller, scope = g.get("caller"), g.get("scope")
+    scope = g.get("scope")
     if scope == "own":
-        return f"set local medilink.facilities = '{{{','.join(str(int(number)) for number in caller.facility_ids)}}}'"
+        return _facilities()
     return "set local role api_read_all" if scope else "set local medilink.facilities = ''"
+
+
+def _writable() -> str:
+    """The same for what they may write."""
+    return _facilities() if g.scope == "own" else "set local medilink.every_facility = 'on'"
+
+
+def _facilities() -> str:
+    return f"set local medilink.facilities = '{{{','.join(str(int(number)) for number in g.caller.facility_ids)}}}'"

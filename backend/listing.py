@@ -1,21 +1,25 @@
-"""Lists and single entities of a table, as JSON that PostgreSQL itself builds: filters, two ways of paging, counts."""
+"""Lists and single entities, as JSON that PostgreSQL itself builds: filters, two ways of paging, counts."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from flask import Response, abort, request
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from backend.access_log import note_patients
 from backend.database import fetch_first, fetch_one
 from backend.parameters import Parameters
-from backend.problems import ProblemType, problem
+from backend.problems import InvalidInput, invalid, missing
 
 COUNT_CAP = 10_001
 DEFAULT_SIZE = 50
@@ -30,16 +34,13 @@ class Count(StrEnum):
     EXACT = "exact"
 
 
-class ListParameters(Parameters):
-    """Paging by number (`page`, `per_page`), or on from an id (`after`, `limit`), which is as quick on any page."""
+class Paging(Parameters):
+    """Paging by number (`page`, `per_page`), or on from a cursor (`after`, `limit`), which is as quick on any page."""
 
     page: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="number of the page, from 1", examples=[2]
     )
     per_page: Size | None = Field(None, description=f"entities per page, {DEFAULT_SIZE} unless given", examples=[100])
-    after: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
-        None, description="only entities after the one with this id; not with page or per_page", examples=[50]
-    )
     limit: Size | None = Field(
         None,
         description=f"entities at most, {DEFAULT_SIZE} unless given; not with page or per_page",
@@ -50,7 +51,7 @@ class ListParameters(Parameters):
     )
 
     @model_validator(mode="after")
-    def _one_way_of_paging(self) -> ListParameters:
+    def _one_way_of_paging(self) -> Paging:
         if self.by_cursor and (self.page or self.per_page):
             raise PydanticCustomError("paging_mixed", "page and per_page cannot be combined with after and limit")
         return self
@@ -58,82 +59,154 @@ class ListParameters(Parameters):
     @property
     def by_cursor(self) -> bool:
         """Whether the caller pages with `after` and `limit`."""
-        return self.after is not None or self.limit is not None
+        return self.model_dump(include={"after"}).get("after") is not None or self.limit is not None
+
+
+class ListParameters(Paging):
+    """Paging of entities, which have an id."""
+
+    after: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+        None, description="only entities after the one with this id; not with page or per_page", examples=[50]
+    )
+
+
+class MartParameters(Paging):
+    """Paging of a mart's rows."""
+
+    after: Annotated[str, Field(max_length=4000, pattern="^[A-Za-z0-9_-]+$")] | None = Field(
+        None, description="cursor out of a `Link` header; not with page or per_page", examples=["WzUwXQ"]
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as JSON text, the cursor of the next one (None on the last), how many rows there are where asked."""
+
+    body: str
+    following: dict[str, object] | None
+    total: int | None
+
+    def with_headers(self, answer: Response) -> Response:
+        """The answer with `Link: rel="next"` and `X-Total-Count`."""
+        if self.following:
+            address = urlencode({**request.args, **self.following})
+            answer.headers["Link"] = f'<{request.path}?{address}>; rel="next"'
+        if self.total is not None:
+            answer.headers["X-Total-Count"] = str(self.total)
+        return answer
 
 
 @dataclass(frozen=True)
 class Listing:
     """A table as a resource: the columns of its schema, and one SQL condition per filter (bound as `%(name)s`).
 
-    `patient` is the column that says which patient a row is about, for the access log.
+    `key` says what rows are ordered and paged by: columns that are unique together. `patient` is the column that says
+    which patient a row is about, for the access log.
     """
 
     table: str
     columns: str
     filters: Mapping[str, str]
+    key: Mapping[str, Any] = field(default_factory=lambda: {"id": int})
     patient: str | None = None
+    version: str | None = None
+    """the column that changes with every change of a row; its answers carry an ETag"""
 
-    def page(self, query: ListParameters) -> Response:
-        """One page, ordered by id: a bare JSON array, with `Link: rel="next"` when there is more."""
-        page, after = query.page or 1, query.after or 0
+    def page(self, query: Paging) -> Response:
+        """One page, ordered by the key: a bare JSON array, with `Link: rel="next"` when there is more."""
+        page = self.find(query)
+        return page.with_headers(Response(page.body, content_type="application/json"))
+
+    def find(self, query: Paging) -> Page:
+        """One page, ordered by the key. Ends the request with 422 when `after` is no cursor of this list."""
+        page = query.page or 1
         size = query.limit or query.per_page or DEFAULT_SIZE
-        given = {name: getattr(query, name) for name in self.filters if name in query.model_fields_set}
-        conditions = " and ".join([f"({self.filters[name]})" for name in given] or ["true"])
-
+        given = {name: value for name in self.filters if (value := getattr(query, name)) is not None}
+        conditions = [f"({self.filters[name]})" for name in given]
+        after = self._after(query)
+        key = ", ".join(self.key)
+        onwards = [f"({key}) > ({', '.join(f'%({name})s' for name in after)})"] if after else []
         found = fetch_one(
             f"""
             select
-                coalesce(json_agg(body order by id) filter (where position <= %(size)s), '[]')::text as body,
+                coalesce(json_agg(body order by position) filter (where position <= %(size)s), '[]')::text as body,
                 array_agg(patient) filter (where position <= %(size)s) as patients,
-                max(id) filter (where position <= %(size)s) as last_id,
+                array[{", ".join(f"max({column}) filter (where position = %(size)s)::text" for column in self.key)}]
+                    as last,
                 count(*) > %(size)s as has_more
             from (
-                select id, {self.patient or "null"} as patient, row_number() over (order by id) as position,
+                select {key}, {self.patient or "null"} as patient, row_number() over (order by {key}) as position,
                     row_to_json(entity) as body
                 from (
                     select {self.columns} from {self.table}
-                    where id > %(after)s and {conditions}
-                    order by id
+                    where {" and ".join([*onwards, *conditions]) or "true"}
+                    order by {key}
                     limit %(size)s + 1 offset %(offset)s
                 ) as entity
             ) as entities
             """,
             size=size,
-            after=after,
             offset=(page - 1) * size,
+            **after,
             **given,
         )
         if self.patient:
             note_patients(found.patients or ())
-        answer = Response(found.body, content_type="application/json")
+        following: dict[str, object] | None = None
         if found.has_more:
-            position = {"after": found.last_id} if query.by_cursor else {"page": page + 1}
-            following = urlencode({**request.args, **position})
-            answer.headers["Link"] = f'<{request.path}?{following}>; rel="next"'
+            following = {"after": self._cursor(found.last)} if query.by_cursor else {"page": page + 1}
+        total = None
         if query.count is not Count.FALSE:
             cap = COUNT_CAP if query.count is Count.TRUE else None
-            total = fetch_one(
-                f"select count(*) from (select from {self.table} where {conditions} limit %(cap)s) as entities",
-                cap=cap,
-                **given,
-            )
-            answer.headers["X-Total-Count"] = str(total[0])
-        return answer
+            counted = f"select from {self.table} where {' and '.join(conditions) or 'true'} limit %(cap)s"
+            total = fetch_one(f"select count(*) from ({counted}) as entities", cap=cap, **given)[0]
+        return Page(found.body, following, total)
 
     def one(self, entity_id: int) -> Response:
         """One entity as a JSON object; ends the request with 404 when there is none."""
         found = fetch_first(
             f"""
-            select {self.patient or "null"} as patient, row_to_json(entity)::text as body
+            select {self.patient or "null"} as patient, {self.version or "null"} as version,
+                row_to_json(entity)::text as body
             from (select {self.columns} from {self.table} where id = %(id)s) as entity
             """,
             id=entity_id,
         )
         if found is None:
-            abort(problem(ProblemType.NOT_FOUND, "There is no such id here. List the resource for those there are."))
+            abort(missing())
         if self.patient:
             note_patients([found.patient])
-        return Response(found.body, content_type="application/json")
+        answer = Response(found.body, content_type="application/json")
+        if self.version:
+            answer.set_etag(etag(found.version))
+        return answer
+
+    def _cursor(self, last: list[str]) -> str:
+        """What `after` takes: an id as it is, a key of several columns as JSON in base64url."""
+        if tuple(self.key) == ("id",):
+            return last[0]
+        return urlsafe_b64encode(json.dumps(last, ensure_ascii=False).encode()).rstrip(b"=").decode()
+
+    def _after(self, query: Paging) -> dict[str, object]:
+        """The key that the page comes after, by parameter."""
+        cursor = query.model_dump(include={"after"}).get("after")
+        if cursor is None:
+            return {}
+        if isinstance(cursor, int):
+            return {"after_0": cursor}
+        try:
+            last = list(json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))))
+            return {
+                f"after_{number}": TypeAdapter(kind).validate_python(text)
+                for number, (kind, text) in enumerate(zip(self.key.values(), last, strict=True))
+            }
+        except (TypeError, ValueError, RecursionError):
+            abort(invalid([InvalidInput(pointer="#/after", code="cursor")]))
+
+
+def etag(version: datetime) -> str:
+    """The version of an entity, by when it last changed."""
+    return hashlib.sha256(version.isoformat().encode()).hexdigest()[:32]
 
 
 def columns(schema: type[BaseModel], **expressions: str) -> str:

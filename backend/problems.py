@@ -9,10 +9,11 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 
+import psycopg
 import sqlalchemy.exc
 from flask import Response, abort, current_app, request
 from flask_openapi3.openapi import OpenAPI
-from psycopg.errors import QueryCanceled
+from psycopg.errors import QueryCanceled, UndefinedColumn, UndefinedTable
 from pydantic import Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -27,6 +28,9 @@ class ProblemType(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
+    CONFLICT = "conflict"
+    DELIVERED = "delivered"
+    PRECONDITION_FAILED = "precondition-failed"
     BODY_TOO_LARGE = "body-too-large"
     INVALID_REQUEST = "invalid-request"
     TOO_MANY_REQUESTS = "too-many-requests"
@@ -34,6 +38,9 @@ class ProblemType(StrEnum):
     DATABASE_UNAVAILABLE = "database-unavailable"
     QUERY_TIMEOUT = "query-timeout"
     NOTHING_PUBLISHED = "nothing-published"
+    LOAD_UNDER_WAY = "load-under-way"
+    AIRFLOW_UNAVAILABLE = "airflow-unavailable"
+    STORAGE_UNAVAILABLE = "storage-unavailable"
 
 
 STATUSES = {
@@ -42,6 +49,9 @@ STATUSES = {
     ProblemType.FORBIDDEN: HTTPStatus.FORBIDDEN,
     ProblemType.NOT_FOUND: HTTPStatus.NOT_FOUND,
     ProblemType.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+    ProblemType.CONFLICT: HTTPStatus.CONFLICT,
+    ProblemType.DELIVERED: HTTPStatus.CONFLICT,
+    ProblemType.PRECONDITION_FAILED: HTTPStatus.PRECONDITION_FAILED,
     ProblemType.BODY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ProblemType.INVALID_REQUEST: HTTPStatus.UNPROCESSABLE_ENTITY,
     ProblemType.TOO_MANY_REQUESTS: HTTPStatus.TOO_MANY_REQUESTS,
@@ -49,6 +59,31 @@ STATUSES = {
     ProblemType.DATABASE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     ProblemType.QUERY_TIMEOUT: HTTPStatus.SERVICE_UNAVAILABLE,
     ProblemType.NOTHING_PUBLISHED: HTTPStatus.SERVICE_UNAVAILABLE,
+    ProblemType.LOAD_UNDER_WAY: HTTPStatus.SERVICE_UNAVAILABLE,
+    ProblemType.AIRFLOW_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ProblemType.STORAGE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+# What /problems/<type> says to whoever follows an answer's `type`.
+MEANINGS = {
+    ProblemType.BAD_REQUEST: "The request cannot be understood: its syntax or its encoding is wrong. Correct it.",
+    ProblemType.UNAUTHORIZED: "No valid token came with the request. Get one: POST /api/auth/token.",
+    ProblemType.FORBIDDEN: "The role of the token does not cover this. Ask the operator for a client that may do it.",
+    ProblemType.NOT_FOUND: "Nothing is there, or nothing that the token's facilities cover.",
+    ProblemType.METHOD_NOT_ALLOWED: "The address does not take this method. The Allow header lists those it takes.",
+    ProblemType.CONFLICT: "There is one with the same natural key, or others refer to this one. Look at those first.",
+    ProblemType.DELIVERED: "A file delivered it: deleted here, the next delivery would bring it back.",
+    ProblemType.PRECONDITION_FAILED: "It is not the version that If-Match names: somebody changed it. Get it again.",
+    ProblemType.BODY_TOO_LARGE: "The body is larger than the API takes. Send less at a time.",
+    ProblemType.INVALID_REQUEST: "Parameters or fields break their schema; errors names each with pointer and code.",
+    ProblemType.TOO_MANY_REQUESTS: "More requests than one client or address may send. Wait Retry-After seconds.",
+    ProblemType.INTERNAL_ERROR: "The API failed. Its log says where; tell the operator when it happened.",
+    ProblemType.DATABASE_UNAVAILABLE: "The database does not answer. Try again after Retry-After seconds.",
+    ProblemType.QUERY_TIMEOUT: "The query took longer than the API allows. Narrow it down with filters.",
+    ProblemType.LOAD_UNDER_WAY: "A run of the pipeline is writing the same table. Try again after Retry-After seconds.",
+    ProblemType.AIRFLOW_UNAVAILABLE: "Airflow does not answer. Try again after Retry-After seconds.",
+    ProblemType.STORAGE_UNAVAILABLE: "The bucket does not answer. Try again after Retry-After seconds.",
+    ProblemType.NOTHING_PUBLISHED: "The pipeline has not published any marts yet. Run it once.",
 }
 
 # What Flask itself refuses, and what the caller can do about it.
@@ -104,7 +139,7 @@ def invalid_request(error: ValidationError) -> Response:
         InvalidInput(pointer="/".join(["#", *map(_escaped, item["loc"])]), code=item["type"])
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-    return _invalid(errors)
+    return invalid(errors)
 
 
 def refuse_repeated_parameters() -> None:
@@ -115,15 +150,21 @@ def refuse_repeated_parameters() -> None:
         if len(values) > 1
     ]
     if errors:
-        abort(_invalid(errors))
+        abort(invalid(errors))
 
 
-def _invalid(errors: list[InvalidInput]) -> Response:
+def invalid(errors: list[InvalidInput]) -> Response:
+    """422 for what `errors` names."""
     return problem(
         ProblemType.INVALID_REQUEST,
         "Correct what errors names; /openapi.json describes every parameter.",
         errors=errors,
     )
+
+
+def missing() -> Response:
+    """404 for an entity that is not there, or not the caller's to see: the two look alike."""
+    return problem(ProblemType.NOT_FOUND, "There is no such id here. List the resource for those there are.")
 
 
 def _escaped(key: str | int) -> str:
@@ -160,10 +201,22 @@ def handle_problems(app: OpenAPI) -> None:
         headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
         return problem(kind, detail, headers=headers)
 
+    @app.errorhandler(sqlalchemy.exc.ProgrammingError)
+    def mart_missing(error: sqlalchemy.exc.ProgrammingError) -> Response:
+        if not isinstance(error.orig, UndefinedTable | UndefinedColumn):
+            raise error
+        current_app.logger.warning("%s: database: %s", request.endpoint, type(error.orig).__name__)
+        return unavailable(
+            "What is published is older than this API and lacks this mart. Run the pipeline (`medilink run`).",
+            ProblemType.NOTHING_PUBLISHED,
+        )
+
     @app.errorhandler(sqlalchemy.exc.OperationalError)
     @app.errorhandler(sqlalchemy.exc.InterfaceError)
     @app.errorhandler(sqlalchemy.exc.TimeoutError)
-    def database_failed(error: sqlalchemy.exc.SQLAlchemyError) -> Response:
+    @app.errorhandler(psycopg.OperationalError)
+    @app.errorhandler(psycopg.InterfaceError)
+    def database_failed(error: sqlalchemy.exc.SQLAlchemyError | psycopg.Error) -> Response:
         cause: Any = getattr(error, "orig", error)
         current_app.logger.warning("%s: database: %s", request.endpoint, type(cause).__name__)
         if isinstance(cause, QueryCanceled):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 from pydantic.json_schema import model_json_schema
@@ -11,6 +11,9 @@ from pydantic.json_schema import model_json_schema
 
 class Schema(BaseModel):
     """A model that flask-openapi3 can put into the document."""
+
+    is_nullable: ClassVar[bool] = False
+    """Whether null may stand where a field may be left out."""
 
     @classmethod
     def model_json_schema(cls, *_args: Any, **options: Any) -> dict[str, Any]:
@@ -27,7 +30,7 @@ def _openapi_schema(model: type[Schema], **options: Any) -> dict[str, Any]:
             if "examples" in field:
                 field["example"] = field.pop("examples")[0]
             # What may be left out is never null: a query string knows none, and vitals leave out what was not read.
-            if field.get("default", ...) is None:
+            if field.get("default", ...) is None and not model.is_nullable:
                 del field["default"]
                 field.update(field.pop("anyOf")[0])
     return schema

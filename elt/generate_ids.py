@@ -533,7 +533,8 @@ def _enter(
         connection.execute(
             f"""
             update public.{feed.feed} as known
-            set {changes}, updated_at = now(), _delivered_hash = outcome.row_hash,
+            set {changes}, _overridden = {_still_overridden(feed, production)}, updated_at = now(),
+                _delivered_hash = outcome.row_hash,
                 _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
             from outcome
             inner join resolved using (file_id, row_number)
@@ -718,14 +719,46 @@ def _production(connection: Connection) -> dict[str, str]:
 
 
 def _differs(column: str, kind: str) -> str:
-    """SQL: whether a delivered attribute differs from the one in production; what is not given never differs."""
+    """SQL: whether a delivered attribute differs from the one last delivered; what is not given never differs.
+
+    The last one delivered stands in production, or in `_overridden` where the API has changed it since.
+    """
     if kind == "jsonb":
-        return f"known.{column} || resolved.{column} is distinct from known.{column}"
-    return f"(resolved.{column} is not null and resolved.{column} is distinct from known.{column})"
+        last = f"coalesce(known._overridden -> '{column}', known.{column})"
+        return f"{last} || resolved.{column} is distinct from {last}"
+    return f"""(
+        resolved.{column} is not null and case when known._overridden ? '{column}'
+            then to_jsonb(resolved.{column}) is distinct from known._overridden -> '{column}'
+            else resolved.{column} is distinct from known.{column}
+        end
+    )"""
 
 
 def _merged(column: str, kind: str) -> str:
-    """SQL: the attribute after an update; what is not given never erases what is there."""
+    """SQL: the attribute after an update.
+
+    What is not given never erases what is there, what merely repeats the last delivery never what the API made of it.
+    """
     if kind == "jsonb":
-        return f"known.{column} || resolved.{column}"
-    return f"coalesce(resolved.{column}, known.{column})"
+        return f"""known.{column} || case when known._overridden ? '{column}'
+            then (
+                select coalesce(jsonb_object_agg(part, value), '{{}}')
+                from jsonb_each(resolved.{column}) as _ (part, value)
+                where value is distinct from known._overridden -> '{column}' -> part
+            )
+            else resolved.{column}
+        end"""
+    return f"case when {_differs(column, kind)} then resolved.{column} else known.{column} end"
+
+
+def _still_overridden(feed: Contract, production: dict[str, str]) -> str:
+    """SQL: what deliveries last said of what the API changed, after an update."""
+    kept = "known._overridden"
+    for column in feed.attributes:
+        if production[column] == "jsonb":
+            kept += f""" || case when known._overridden ? '{column}'
+                then jsonb_build_object('{column}', (known._overridden -> '{column}') || resolved.{column}) else '{{}}'
+            end"""
+        else:
+            kept += f" - case when {_differs(column, production[column])} then '{column}' else '' end"
+    return f"nullif({kept}, '{{}}')"

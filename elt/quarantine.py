@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -220,6 +220,23 @@ def export(connection: Connection, wanted: Filter, path: Path, form: str) -> int
     The file is the caller's alone (mode 600), and never overwrites another. No entry, no file. Raises `NotExportable`
     where a cell is longer than a workbook can hold, and `FileExistsError`.
     """
+    header, rows = exported(connection, wanted)
+    if not rows:
+        return 0
+    if form == "xlsx":
+        _assert_fits(rows)
+    path.touch(mode=0o600, exist_ok=False)
+    if form == "xlsx":
+        _workbook(str(wanted.feed), header, rows).save(path)
+    else:
+        # The byte order mark tells Excel that it is UTF-8.
+        with path.open("w", encoding="utf-8-sig", newline="") as target:
+            write_csv(target, header, rows)
+    return len(rows)
+
+
+def exported(connection: Connection, wanted: Filter) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of one feed's open entries: its own columns, then the bookkeeping. Patient data."""
     feed = contract(str(wanted.feed))
     with connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(
@@ -233,20 +250,12 @@ def export(connection: Connection, wanted: Filter, path: Path, form: str) -> int
             """,
             vars(replace(wanted, is_open=True)),
         ).fetchall()
-    if not found:
-        return 0
-    rows = [_exported(feed, entry) for entry in found]
-    header = [*(column.name for column in feed.columns), *EXPORTED]
-    if form == "xlsx":
-        _assert_fits(rows)
-    path.touch(mode=0o600, exist_ok=False)
-    if form == "xlsx":
-        _workbook(feed.feed, header, rows).save(path)
-    else:
-        # The byte order mark tells Excel that it is UTF-8.
-        with path.open("w", encoding="utf-8-sig", newline="") as target:
-            csv.writer(target).writerows([header, *([_escaped(cell, FORMULA) for cell in row] for row in rows)])
-    return len(rows)
+    return [*(column.name for column in feed.columns), *EXPORTED], [_exported(feed, entry) for entry in found]
+
+
+def write_csv(target: TextIO, header: list[str], rows: Iterable[list[str]]) -> None:
+    """Write CSV that no spreadsheet takes for formulas; the way in takes exactly that escape away again."""
+    csv.writer(target).writerows([header, *([_escaped(cell, FORMULA) for cell in row] for row in rows)])
 
 
 def _exported(feed: Contract, entry: dict[str, Any]) -> list[str]:

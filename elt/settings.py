@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     api_postgres_password: SecretStr = Field(SecretStr(""), description="password of API_POSTGRES_USER")
 
     airflow_port: int = Field(8088, ge=1, le=65535, description="port of Airflow's api-server")
+    airflow_base_url: str | None = Field(
+        None, description="address of Airflow, where that is not 127.0.0.1:AIRFLOW_PORT"
+    )
     airflow_admin_password: SecretStr = Field(SecretStr(""), description="password of Airflow's user admin")
     flow_run_timeout: int = Field(3600, ge=1, description="seconds until a watched run counts as stuck")
 
@@ -116,6 +119,11 @@ class Settings(BaseSettings):
     def api_address(self) -> str:
         """Where clients on this machine reach the API, without a slash at the end."""
         return (self.api_base_url or f"http://{self.api_host}:{self.api_port}").rstrip("/")
+
+    @property
+    def airflow_address(self) -> str:
+        """Where the API reaches Airflow, without a slash at the end."""
+        return (self.airflow_base_url or f"http://127.0.0.1:{self.airflow_port}").rstrip("/")
 
     @field_validator("aws_endpoint_url")
     @classmethod

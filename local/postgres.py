@@ -152,8 +152,8 @@ def remove(home: Path) -> None:
 
 
 @contextmanager
-def throwaway() -> Iterator[Server]:
-    """A server on a free port with an empty data directory, gone afterwards; for tests.
+def throwaway(*, careless: bool = True) -> Iterator[Server]:
+    """A server on a free port with an empty data directory, gone afterwards; for tests and benchmarks.
 
     Log in as `postgres` with the password `postgres`. It ends with the calling process, even if that is killed.
     """
@@ -168,7 +168,7 @@ def throwaway() -> Iterator[Server]:
         server = Server(_binaries(folder, account), folder / "data", free_port(), account)
         prepare(server, password)
         process = spawn(
-            server.command((*SETTINGS, *CARELESS)),
+            server.command((*SETTINGS, *(CARELESS if careless else ()))),
             environment=_environment(),
             folder=server.data,
             log=folder / "log",

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
-import hashlib
+from flask import Response, g
 
-from flask import Response, abort, g, request
-
-from backend.access import Scope
 from backend.analytics import queries
-from backend.analytics.schemas import FacilityStats, FacilityStatsParameters
+from backend.analytics.marts import of_release
+from backend.analytics.schemas import (
+    BedOccupancies,
+    BedOccupancyParameters,
+    ConditionAnalysis,
+    ConditionParameters,
+    FacilityPerformanceParameters,
+    FacilityPerformances,
+    FacilityStats,
+    FacilityStatsParameters,
+    PatientSummaries,
+    PatientSummaryParameters,
+    TriageTrendParameters,
+    TriageTrends,
+)
 from backend.answers import resource
-from backend.problems import ProblemType, unavailable
 
 analytics = resource("analytics", "/api/analytics", "What the published marts say")
 
 
-@analytics.get("/facility-stats", responses={200: FacilityStats, 304: {"description": "nothing was published since"}})
+UNCHANGED = {"description": "nothing was published since"}
+
+
+@analytics.get("/facility-stats", responses={200: FacilityStats, 304: UNCHANGED})
 def facility_stats(query: FacilityStatsParameters) -> Response:
     """Patients, medical records and mean triage level per facility, as of the last publication"""
-    as_of = queries.published_at()
-    if as_of is None:
-        abort(
-            unavailable(
-                "No marts were published yet. Run the pipeline (`medilink run`, or trigger medilink_etl_pipeline).",
-                ProblemType.NOTHING_PUBLISHED,
-            )
+    return of_release(
+        lambda as_of: Response(
+            queries.facility_stats(as_of, query.facility_id, g.scope), content_type="application/json"
         )
-    # The same address answers each role and facility differently.
-    seen = f"{as_of.isoformat()} {g.scope} {g.caller.facility_ids if g.scope is Scope.OWN else ''}"
-    etag = hashlib.sha256(seen.encode()).hexdigest()[:32]
-    if request.if_none_match.contains(etag):
-        answer = Response(status=304)
-    else:
-        answer = Response(queries.facility_stats(as_of, query.facility_id, g.scope), content_type="application/json")
-    answer.set_etag(etag)
-    return answer
+    )
+
+
+@analytics.get("/facility-performance", responses={200: FacilityPerformances, 304: UNCHANGED})
+def facility_performance(query: FacilityPerformanceParameters) -> Response:
+    """Volume, acuity and completeness of each facility over its last 12 months"""
+    return queries.FACILITY_PERFORMANCE.page(query)
+
+
+@analytics.get("/patient-summary", responses={200: PatientSummaries, 304: UNCHANGED})
+def patient_summary(query: PatientSummaryParameters) -> Response:
+    """Illnesses, visits, risk and engagement of each patient over their last 12 months"""
+    return queries.PATIENT_SUMMARY.page(query)
+
+
+@analytics.get("/triage-trends", responses={200: TriageTrends, 304: UNCHANGED})
+def triage_trends(query: TriageTrendParameters) -> Response:
+    """Visits by priority, facility by facility and day by day"""
+    return queries.TRIAGE_TRENDS.page(query)
+
+
+@analytics.get("/condition-analysis", responses={200: ConditionAnalysis, 304: UNCHANGED})
+def condition_analysis(query: ConditionParameters) -> Response:
+    """How frequent and how urgent each condition is, by state, age group and sex"""
+    return queries.CONDITION_ANALYSIS.page(query)
+
+
+@analytics.get("/bed-occupancy", responses={200: BedOccupancies, 304: UNCHANGED})
+def bed_occupancy(query: BedOccupancyParameters) -> Response:
+    """Occupancy of NHS beds by organisation and quarter, against 85 % and 92 %"""
+    return queries.BED_OCCUPANCY.page(query)

@@ -87,7 +87,11 @@ def _answers(answers: dict[str, Document], document: Document) -> Iterator[str]:
     for status, answer in sorted(answers.items()):
         yield f"| {status} | {answer['description']} |"
     yield ""
-    schema = answers["200"]["content"]["application/json"]["schema"]
+    good = next(answer for status, answer in answers.items() if status.startswith("2"))
+    content = good.get("content", {})
+    if "application/json" not in content:
+        return
+    schema = content["application/json"]["schema"]
     yield "```json"
     yield json.dumps(example(schema, document), indent=2, ensure_ascii=False)
     yield "```"

@@ -9,7 +9,7 @@ from typing import cast
 from flask import Blueprint, Response, abort, current_app, jsonify, send_file, send_from_directory
 from flask_openapi3.openapi import OpenAPI
 
-from backend.problems import ProblemType, problem
+from backend.problems import MEANINGS, STATUSES, ProblemType, problem
 
 PAGES = Path(__file__).parent / "pages"
 ASSETS = {
@@ -54,6 +54,20 @@ def openapi() -> Response:
 def asset(package: str, name: str) -> Response:
     """A script, style sheet or picture of the pages."""
     return send_from_directory(ASSETS[package], name, max_age=86400)
+
+
+@documentation.get("/problems/<name>")
+def problem_type(name: str) -> Response:
+    """What a type of error means, and what to do about it."""
+    if name not in list(ProblemType):
+        abort(problem(ProblemType.NOT_FOUND, "There is no error of this type."))
+    kind = ProblemType(name)
+    status = STATUSES[kind]
+    page = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{kind}</title>"
+        f"<h1>{kind}</h1><p>{status.value} {status.phrase}</p><p>{MEANINGS[kind]}</p>"
+    )
+    return Response(page, mimetype="text/html")
 
 
 @documentation.get("/dbt-docs/")

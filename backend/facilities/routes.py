@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Response
 
-from backend.answers import list_of, refused, resource
-from backend.facilities.queries import FACILITIES
-from backend.facilities.schemas import Facility, FacilityParameters
-from backend.parameters import ById, Parameters
+from backend.answers import WRITTEN, list_of, refused, resource
+from backend.facilities.queries import FACILITIES, WRITABLE
+from backend.facilities.schemas import Facility, FacilityChange, FacilityParameters, NewFacility
+from backend.parameters import ById, Parameters, WriteHeaders
 
 facilities = resource("facilities", "/api/facilities", "Places that treat patients")
 
@@ -22,3 +22,27 @@ def list_facilities(query: FacilityParameters) -> Response:
 def get_facility(path: ById, query: Parameters) -> Response:
     """Get one facility"""
     return FACILITIES.one(path.id)
+
+
+@facilities.post("", responses={201: Facility, **WRITTEN})
+def create_facility(body: NewFacility, header: WriteHeaders, query: Parameters) -> Response:
+    """Create a facility"""
+    return WRITABLE.create(body)
+
+
+@facilities.put("/<int:id>", responses={200: Facility, 404: refused("no such facility"), **WRITTEN})
+def replace_facility(path: ById, body: NewFacility, header: WriteHeaders, query: Parameters) -> Response:
+    """Replace a facility"""
+    return WRITABLE.replace(path.id, body)
+
+
+@facilities.patch("/<int:id>", responses={200: Facility, 404: refused("no such facility"), **WRITTEN})
+def change_facility(path: ById, body: FacilityChange, header: WriteHeaders, query: Parameters) -> Response:
+    """Change a facility"""
+    return WRITABLE.change(path.id, body)
+
+
+@facilities.delete("/<int:id>", responses={204: None, 404: refused("no such facility"), **WRITTEN})
+def delete_facility(path: ById, header: WriteHeaders, query: Parameters) -> Response:
+    """Delete a facility that no file delivered"""
+    return WRITABLE.delete(path.id)

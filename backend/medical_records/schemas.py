@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import ClassVar
 
 from pydantic import Field
 
 from backend.listing import ListParameters
-from backend.parameters import Id, Text
+from backend.parameters import Body, Given, Id, Text
 from backend.schema import Schema
 
 
@@ -50,4 +51,42 @@ class MedicalRecordParameters(ListParameters):
     )
     to_day: date | None = Field(
         None, alias="to", description="last day, UTC, included; as from", examples=["2026-01-31"]
+    )
+
+
+class GivenData(Body):
+    """What a medical record says."""
+
+    diagnosis: Given | None = Field(None, description="diagnosis, free text", examples=["Malaria"])
+    treatment: Given | None = Field(
+        None, description="treatment, free text", examples=["Artemisinin combination therapy"]
+    )
+    medications: Given | None = Field(None, description="medications, free text", examples=["Artemether/lumefantrine"])
+    notes: Given | None = Field(None, description="notes, free text", examples=["Follow up in two weeks"])
+
+
+class NewMedicalRecord(Body):
+    """A medical record to be. It is a new one, unless the facility knows its record_id."""
+
+    held_to: ClassVar = "medical_records"
+
+    patient_id: Id = Field(description="id of the patient", examples=[1])
+    facility_id: Id | None = Field(None, description="id of the facility; the patient's, unless given", examples=[1])
+    record_type: Given = Field(description="kind of record", examples=["Diagnosis"])
+    data: GivenData | None = Field(None, description="what the record says")
+    record_id: Given | None = Field(None, description="id of the record in the facility's system", examples=["R-1042"])
+    recorded_at: Given | None = Field(
+        None, description="when it was recorded, ISO 8601; UTC unless it says", examples=["2026-01-30T09:15:00Z"]
+    )
+
+
+class MedicalRecordChange(Body):
+    """What to change of a medical record; null erases. Patient, facility and record_id stay."""
+
+    held_to: ClassVar = "medical_records"
+
+    record_type: Given | None = Field(None, description="kind of record", examples=["Diagnosis"])
+    data: GivenData | None = Field(None, description="what the record says, part by part")
+    recorded_at: Given | None = Field(
+        None, description="when it was recorded, ISO 8601; UTC unless it says", examples=["2026-01-30T09:15:00Z"]
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from backend.listing import ListParameters
-from backend.parameters import Id
+from backend.parameters import Body, Given, Id
 from backend.schema import Schema
+
+Item = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00;]*$")]
+"""One of a list: files separate them by semicolons."""
+
+Items = Annotated[list[Item], Field(max_length=100)]
 
 TriageLevel = Annotated[int, Field(ge=1, le=5)]
 
@@ -58,4 +63,41 @@ class TriageVisitParameters(ListParameters):
     )
     to_day: date | None = Field(
         None, alias="to", description="last day, UTC, included; as from", examples=["2026-01-31"]
+    )
+
+
+class NewTriageVisit(Body):
+    """A triage visit to be. It is a new one, unless the facility knows its visit_id."""
+
+    held_to: ClassVar = "triage_visits"
+
+    patient_id: Id = Field(description="id of the patient", examples=[1])
+    facility_id: Id | None = Field(None, description="id of the facility; the patient's, unless given", examples=[1])
+    triage_level: int = Field(description="1 resuscitation to 5 non-urgent", examples=[3])
+    chief_complaint: Given | None = Field(None, description="why they came, free text", examples=["Chest pain"])
+    vital_signs: Given | None = Field(
+        None, description="vital signs, as text", examples=["BP: 120/80; HR: 72; T: 36.6"]
+    )
+    conditions: Items | None = Field(None, description="conditions found", examples=[["Hypertension"]])
+    recommendations: Items | None = Field(None, description="what was recommended", examples=[["Discharge"]])
+    visit_id: Given | None = Field(None, description="id of the visit in the facility's system", examples=["V-2041"])
+    visited_at: Given | None = Field(
+        None, description="when they came, ISO 8601; UTC unless it says", examples=["2026-01-30T09:15:00Z"]
+    )
+
+
+class TriageVisitChange(Body):
+    """What to change of a triage visit; null erases. Patient, facility and visit_id stay."""
+
+    held_to: ClassVar = "triage_visits"
+
+    triage_level: int | None = Field(None, description="1 resuscitation to 5 non-urgent", examples=[3])
+    chief_complaint: Given | None = Field(None, description="why they came, free text", examples=["Chest pain"])
+    vital_signs: Given | None = Field(
+        None, description="vital signs, as text", examples=["BP: 120/80; HR: 72; T: 36.6"]
+    )
+    conditions: Items | None = Field(None, description="conditions found", examples=[["Hypertension"]])
+    recommendations: Items | None = Field(None, description="what was recommended", examples=[["Discharge"]])
+    visited_at: Given | None = Field(
+        None, description="when they came, ISO 8601; UTC unless it says", examples=["2026-01-30T09:15:00Z"]
     )

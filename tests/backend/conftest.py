@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import yaml
 from flask.testing import FlaskClient
 
 from backend.app import create_app
 from backend.database import db
 from backend.problems import Api
 from elt.publish import bind_to_facilities
-from elt.settings import Settings
+from elt.settings import REPOSITORY, Settings
 from elt.vocabulary import Role
 
 FACILITIES = """
@@ -49,21 +52,46 @@ values
 """
 
 MARTS = """
-set role transformer;
-create table analytics.dim_facilities (
-    facility_id bigint, facility_name text, state text, patient_count bigint, record_count bigint, visit_count bigint,
-    avg_triage_level numeric
-);
-insert into analytics.dim_facilities values
+insert into analytics.dim_facilities
+    (facility_id, facility_name, state, patient_count, record_count, visit_count, avg_triage_level)
+values
     (1, 'Ikeja General Hospital', 'LAGOS', 3, 2, 1, 1), (2, 'Epe Health Post', 'LAGOS', 3, 1, 1, 5),
     (3, 'Jos Clinic', 'PLATEAU', 0, 0, 0, null);
+insert into analytics.facility_performance
+    (facility_id, facility_name, state, facility_category, volume_category, acuity_category, performance_indicator,
+     patient_count, record_count, visit_count, urgent_visit_count, avg_triage_level, urgent_visit_pct, is_active)
+values
+    (1, 'Ikeja General Hospital', 'LAGOS', 'Secondary', 'High', 'High', 'Good', 13, 42, 12, 3, 2.5, 25, true),
+    (2, 'Epe Health Post', 'LAGOS', 'Primary', 'Low', 'Low', 'Poor', 3, 1, 1, 0, 5, 0, true);
+insert into analytics.patient_summary
+    (patient_id, facility_id, facility_name, state, sex, age_group, risk_assessment, engagement_level, diagnoses,
+     record_count, visit_count, urgent_visit_count, illness_count, risk_points, engagement_score)
+values
+    (1, 1, 'Ikeja General Hospital', 'LAGOS', 'F', 'Infant', 'High', 'Low', '{Malaria}', 2, 1, 1, 1, 5, 20),
+    (4, 2, 'Epe Health Post', 'LAGOS', 'Unknown', 'Adult', 'Low', 'Low', null, 1, 1, 0, 0, 0, 20);
+insert into analytics.triage_trends (facility_id, facility_name, state, visited_on, visit_count, critical_count)
+select facility, 'Facility', 'LAGOS', date '2026-01-01' + day, 4 * facility * day, day
+from generate_series(1, 2) as facility, generate_series(0, 2) as day;
+insert into analytics.condition_analysis
+    (condition, state, age_group, sex, patient_count, visit_count, urgent_visit_count, frequency_rank, severity_rank,
+     avg_triage_level, visit_share_pct)
+values
+    ('Angina', 'LAGOS', 'Adult', 'F', 1, 1, 1, 2, 1, 1, 2.1),
+    ('Stress, “burn-out”', 'LAGOS', 'Adult', 'F', 21, 23, 9, 1, 2, 3, 9);
 grant usage on schema analytics to api_read;
-grant select on analytics.dim_facilities to api_read;
-reset role;
+grant select on all tables in schema analytics to api_read;
 insert into audit.batches (run_key, state, completed_at, lease_expires_at) values ('test', 'succeeded', now(), now());
 insert into audit.releases (batch_id, published_at) select batch_id, '2026-01-31 02:01:40.1+00' from audit.batches;
 comment on schema analytics is 'release 1';
 """
+
+
+def mart_columns() -> Iterator[tuple[list[dict[str, Any]], Path]]:
+    """The columns of every mart as its contract declares them, and the contract's file."""
+    for path in sorted((REPOSITORY / "dbt" / "models" / "marts").rglob("*.yml")):
+        for model in yaml.safe_load(path.read_text(encoding="utf-8")).get("models", ()):
+            if model["name"] == path.stem:
+                yield model["columns"], path
 
 
 @pytest.fixture
@@ -128,5 +156,10 @@ def rows(admin: psycopg.Connection) -> None:
 @pytest.fixture
 def marts(admin: psycopg.Connection) -> None:
     """A release of the marts over `rows`, published 2026-01-31 02:01:40.1 UTC."""
-    admin.execute(MARTS)
+    admin.execute("set role transformer")
+    for columns, path in mart_columns():
+        described = ", ".join(f"{column['name']} {column['data_type']}" for column in columns)
+        admin.execute(f"create table analytics.{path.stem} ({described})")
+    admin.execute("reset role")
+    admin.execute(MARTS.encode())
     bind_to_facilities(admin, "analytics")

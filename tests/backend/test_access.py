@@ -21,6 +21,7 @@ OPEN_ADDRESSES = {
     "/",
     "/redoc",
     "/openapi.json",
+    "/problems/<name>",
     "/assets/<any(pages, swagger, redoc):package>/<path:name>",
     "/health",
     "/health/live",
@@ -28,7 +29,7 @@ OPEN_ADDRESSES = {
     "/api/auth/token",
     "/api/auth/jwks",
 }
-VALUES: dict[str, Any] = {"id": 1, "package": "swagger", "name": "css/swagger-ui.css"}
+VALUES: dict[str, Any] = {"id": 1, "run_id": "test", "package": "swagger", "name": "css/swagger-ui.css"}
 ClientOf = Callable[..., FlaskClient]
 
 

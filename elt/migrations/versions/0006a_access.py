@@ -1,4 +1,4 @@
-"""Clients of the API, the access log, and row-level security by facility.
+"""Clients of the API, the access log, row-level security by facility.
 
 Revision: 0006a; follows 0004. Forward-only: there is no downgrade.
 """
@@ -10,7 +10,7 @@ down_revision = "0004"
 
 CLIENTS = """
 create table audit.api_clients (
-    client_id text primary key check (client_id ~ '^[a-z0-9][a-z0-9._-]{2,63}$'),
+    client_id text primary key check (client_id ~ '^[a-z][a-z0-9._-]{2,63}$'),
     role text not null check (role in (
         'viewer', 'analyst', 'clinician', 'data_entry', 'steward', 'operator', 'admin'
     )),
@@ -76,16 +76,46 @@ drop index public.triage_visits_facility, public.triage_visits_patient, public.t
 create index triage_visits_facility on public.triage_visits (facility_id, id);
 create index triage_visits_patient on public.triage_visits (patient_id, id);
 create index triage_visits_level on public.triage_visits (triage_level, id);
+create index patients_first_name on public.patients (lower(first_name));
+create index medical_records_day on public.medical_records (coalesce(recorded_at, created_at));
+create index triage_visits_day on public.triage_visits (coalesce(visited_at, created_at));
+"""
+
+# A row in quarantine belongs to the facilities whose name it bears, unless its state or LGA says otherwise; a record that
+# could not be placed into columns belongs to none.
+QUARANTINE = """
+grant usage on schema quarantine to api_read;
+grant select on quarantine.entries, quarantine.sightings to api_read;
+alter table quarantine.entries enable row level security;
+create policy pipeline on quarantine.entries to loader using (true) with check (true);
+create function quarantine.bears_facility_in_context(delivered jsonb) returns boolean
+language sql stable parallel safe
+return exists (
+    select from public.facilities
+    where
+        facilities.id = any (public.facilities_in_context())
+        and lower(facilities.name) = lower(public.normalised(coalesce(delivered ->> 'facility_name', delivered ->> 'name')))
+        and facilities.state is not distinct from coalesce(
+            upper(public.normalised(coalesce(delivered ->> 'facility_state', delivered ->> 'state'))), facilities.state
+        )
+        and lower(facilities.lga) is not distinct from coalesce(
+            lower(public.normalised(coalesce(delivered ->> 'facility_lga', delivered ->> 'lga'))), lower(facilities.lga)
+        )
+);
+create policy own_facilities on quarantine.entries for select to api_read
+    using (quarantine.bears_facility_in_context(delivered));
+create policy every_facility on quarantine.entries for select to api_read_all using (true);
 """
 
 GRANTS = """
 grant select (client_id, role, facility_ids, secret_hash, rotated_at, revoked_at) on audit.api_clients to api_read;
 grant insert (subject, role, address, method, route, status, patient_ids) on audit.access_log to api_read;
+grant select on audit.batches, audit.batch_steps, audit.ingest_files, audit.etl_audit_log to api_read;
 grant select on audit.access_log to auditor;
 grant select (client_id, role, facility_ids, created_at, rotated_at, revoked_at) on audit.api_clients to auditor;
 """
 
 
 def upgrade() -> None:
-    for statements in (CLIENTS, FACILITY_CONTEXT, ROW_SECURITY, INDEXES, GRANTS):
+    for statements in (CLIENTS, FACILITY_CONTEXT, ROW_SECURITY, QUARANTINE, INDEXES, GRANTS):
         op.get_bind().connection.cursor().execute(statements)

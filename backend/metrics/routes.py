@@ -1,0 +1,64 @@
+"""Figures for Prometheus: requests by route, and how the pipeline stands. No value of a request is a label."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, Response, g, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from backend.answers import SECURITY, operation_id, refused
+from backend.metrics import queries
+from backend.parameters import Parameters
+
+metrics = APIBlueprint(
+    "metrics",
+    __name__,
+    operation_id_callback=operation_id,
+    abp_tags=[Tag(name="metrics", description="For Prometheus, with the OAuth 2.0 client of an operator")],
+    abp_security=SECURITY,
+    abp_responses={401: refused("without a valid token"), 403: refused("the caller's role may not do this")},
+)
+
+REQUESTS = CollectorRegistry()
+COUNT = Counter("medilink_api_requests", "Answers", ["method", "route", "status"], registry=REQUESTS)
+SECONDS = Histogram(
+    "medilink_api_request_seconds",
+    "Time to answer, seconds",
+    ["route"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    registry=REQUESTS,
+)
+
+
+def measure(app: Flask) -> None:
+    """Count every answer by its route, and how long it took."""
+
+    @app.before_request
+    def start() -> None:
+        g.started = time.perf_counter()
+
+    @app.after_request
+    def count(answer: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "none"
+        COUNT.labels(request.method, route, str(answer.status_code)).inc()
+        SECONDS.labels(route).observe(time.perf_counter() - g.started)
+        return answer
+
+
+@metrics.get(
+    "/metrics",
+    responses={
+        200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+)
+def read_metrics(query: Parameters) -> Response:
+    """Requests, and how the pipeline stands"""
+    pipeline = CollectorRegistry()
+    for name, description, labels, values in queries.gauges():
+        gauge = Gauge(f"medilink_{name}", description, labels, registry=pipeline)
+        for label_values, value in values:
+            (gauge.labels(*label_values) if labels else gauge).set(value)
+    return Response(generate_latest(REQUESTS) + generate_latest(pipeline), content_type=CONTENT_TYPE_LATEST)

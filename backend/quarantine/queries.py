@@ -1,0 +1,47 @@
+"""Quarantine, as far as row-level security lets the caller see it."""
+
+from __future__ import annotations
+
+import io
+
+from backend.database import driver
+from backend.listing import Listing, columns
+from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters
+from elt import quarantine
+from elt.quarantine import NotOpen, discard
+from elt.vocabulary import ROW_ADVICE
+
+__all__ = ["DETAILS", "ENTRIES", "NotOpen", "discard", "export"]
+
+TABLE = """
+(
+    select
+        entries.quarantine_id as id, regexp_replace(ingest_files.input_key, '^.*/', '') as file, entries.*
+    from quarantine.entries
+    inner join audit.ingest_files using (file_id)
+) as entries
+"""
+
+ENTRIES = Listing(
+    table=TABLE,
+    columns=columns(Entry),
+    filters={
+        "feed": "feed = %(feed)s",
+        "code": "error_code = %(code)s",
+        "file": "file = %(file)s",
+        "disposition": "disposition = %(disposition)s",
+        "state": "(closed_at is null) = (%(state)s = 'open')",
+    },
+)
+
+ADVICE = " ".join(f"when '{code}' then '{advice.replace('%', '%%')}'" for code, advice in ROW_ADVICE.items())
+DETAILS = Listing(table=TABLE, columns=columns(EntryDetail, advice=f"case error_code {ADVICE} end"), filters={})
+
+
+def export(query: EntryParameters) -> str:
+    """The open rows of one feed as CSV, ready to be corrected and dropped again."""
+    wanted = quarantine.Filter(query.feed, query.code, query.file, None, query.disposition)
+    header, rows = quarantine.exported(driver(), wanted)
+    text = io.StringIO()
+    quarantine.write_csv(text, header, rows)
+    return text.getvalue()

@@ -1,0 +1,176 @@
+"""What operators and stewards ask for: runs, files, quarantine, lineage, metrics."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from flask.testing import FlaskClient
+
+from backend.pipeline.schemas import File, Run, RunDetail
+from backend.problems import MEANINGS, STATUSES, ProblemType
+from backend.quarantine.schemas import Entry, EntryDetail
+from elt.vocabulary import Role
+
+ClientOf = Callable[..., FlaskClient]
+
+# A finished run with a promoted and a held file, and rows in quarantine: two of facility 1, one of facility 2, one that
+# bears no facility.
+LEDGER = """
+insert into audit.batches (run_key, state, started_at, completed_at, lease_expires_at) values
+    ('manual__2026-01-31T02:00:00+00:00', 'succeeded', '2026-01-31 02:00+00', '2026-01-31 02:01+00', now()),
+    ('cli-2', 'failed', '2026-02-01 02:00+00', '2026-02-01 02:01+00', now());
+insert into audit.batch_steps (batch_id, step, attempt, state, started_at, completed_at) values
+    (1, 'extract', 1, 'failed', '2026-01-31 02:00+00', '2026-01-31 02:00+00'),
+    (1, 'extract', 2, 'succeeded', '2026-01-31 02:00:01+00', '2026-01-31 02:00:02+00'),
+    (1, 'load_patients', 1, 'succeeded', '2026-01-31 02:00:03+00', '2026-01-31 02:00:04+00');
+insert into audit.ingest_files (
+    input_key, etag, size_bytes, last_modified, feed, batch_id, status, sha256, archive_key, records_processed,
+    records_inserted, records_updated, records_unchanged, records_duplicate, records_parked, records_failed
+) values ('in/patients-lagos.csv', 'e', 10, now(), 'patients', 1, 'archived', 'abc', 'archive/k', 7, 3, 0, 0, 0, 1, 3);
+insert into audit.ingest_files (
+    input_key, etag, size_bytes, last_modified, feed, batch_id, status, sha256, archive_key, error_code
+) values ('in/facilities.csv', 'f', 10, now(), 'facilities', 1, 'held', 'def', 'archive/l', 'missing_column');
+insert into quarantine.entries (
+    feed, disposition, row_hash, file_id, row_number, batch_id, error_code, error_column, errors, delivered,
+    delivered_text
+) values
+    ('patients', 'failed', gen_random_uuid(), 1, 4, 1, 'invalid_type', 'dob',
+     '[{"column": "dob", "code": "invalid_type"}]',
+     '{"facility_name": " ikeja  general hospital", "first_name": "=Canary()", "dob": "31.01.1990"}', null),
+    ('patients', 'parked', gen_random_uuid(), 1, 5, 1, 'ambiguous_facility', 'facility_name',
+     '[{"column": "facility_name", "code": "ambiguous_facility"}]',
+     '{"facility_name": "Ikeja General Hospital", "facility_state": "Lagos", "first_name": "Canary"}', null),
+    ('patients', 'failed', gen_random_uuid(), 1, 6, 1, 'missing_value', 'last_name',
+     '[{"column": "last_name", "code": "missing_value"}]', '{"facility_name": "Epe Health Post"}', null),
+    ('patients', 'failed', gen_random_uuid(), 1, 7, 1, 'wrong_column_count', null,
+     '[{"column": null, "code": "wrong_column_count"}]', null, 'Canary,1,2,3,4,5,6,7,8,9'),
+    ('patients', 'failed', gen_random_uuid(), 1, 8, 1, 'missing_value', 'last_name',
+     '[{"column": "last_name", "code": "missing_value"}]',
+     '{"facility_name": "Ikeja General Hospital", "facility_state": "Kano"}', null);
+insert into quarantine.sightings (file_id, row_number, quarantine_id, disposition)
+    select file_id, row_number, quarantine_id, disposition from quarantine.entries;
+"""
+
+
+@pytest.fixture(autouse=True)
+def ledger(admin: psycopg.Connection, rows: None) -> None:  # noqa: ARG001 - facilities come first
+    admin.execute(LEDGER.encode())
+
+
+def ids(client: FlaskClient, address: str) -> list[int]:
+    answer = client.get(address)
+    assert answer.status_code == 200, answer.text
+    return [item["id"] for item in answer.json or []]
+
+
+class TestRuns:
+    def test_list_and_filter(self, client: FlaskClient) -> None:
+        for run in client.get("/api/pipeline/runs").json or []:
+            Run.model_validate(run)
+        assert ids(client, "/api/pipeline/runs?state=failed") == [2]
+        assert ids(client, "/api/pipeline/runs?after=1") == [2]
+
+    def test_one_with_the_last_attempt_of_each_step_and_its_files(self, client: FlaskClient) -> None:
+        answer = client.get("/api/pipeline/runs/manual__2026-01-31T02:00:00+00:00")
+        run = RunDetail.model_validate_json(answer.data)
+        assert [(step.step, step.attempt, step.state) for step in run.steps] == [
+            ("extract", 2, "succeeded"),
+            ("load_patients", 1, "succeeded"),
+        ]
+        assert [(file.name, file.records_inserted) for file in run.files] == [
+            ("patients-lagos.csv", 3),
+            ("facilities.csv", None),
+        ]
+
+    def test_files(self, client: FlaskClient) -> None:
+        for file in client.get("/api/pipeline/files").json or []:
+            File.model_validate(file)
+        assert ids(client, "/api/pipeline/files?status=held") == [2]
+        assert ids(client, "/api/pipeline/files?feed=patients&batch_id=1") == [1]
+        assert ids(client, "/api/pipeline/files?run_id=cli-2") == []
+        assert client.get("/api/pipeline/files?feed=nonsense").status_code == 422
+
+
+class TestQuarantine:
+    def test_the_list_tells_what_is_wrong_and_no_value(self, client: FlaskClient) -> None:
+        answer = client.get("/api/quarantine")
+        for entry in answer.json or []:
+            Entry.model_validate(entry)
+        assert "Canary" not in answer.text
+        assert ids(client, "/api/quarantine?code=missing_value") == [3, 5]
+        assert ids(client, "/api/quarantine?file=patients-lagos.csv&disposition=parked") == [2]
+        assert ids(client, "/api/quarantine?state=closed") == []
+
+    def test_one_entry_has_the_row_and_what_to_do(self, client: FlaskClient) -> None:
+        entry = EntryDetail.model_validate_json(client.get("/api/quarantine/1").data)
+        assert (entry.delivered or {})["first_name"] == "=Canary()"
+        assert "data contract" in entry.advice
+        assert (client.get("/api/quarantine/4").json or {})["delivered_text"].startswith("Canary")
+
+    def test_a_steward_sees_rows_that_bear_the_name_of_their_facility(self, client_of: ClientOf) -> None:
+        steward = client_of(Role.STEWARD, 1)
+        assert ids(steward, "/api/quarantine") == [1, 2]
+        assert [steward.get(f"/api/quarantine/{number}").status_code for number in (1, 3, 4, 5)] == [200, 404, 404, 404]
+        assert "Epe" not in self.export(steward)
+
+    def export(self, client: FlaskClient, query: str = "feed=patients") -> str:
+        answer = client.get(f"/api/quarantine?{query}", headers={"Accept": "text/csv"})
+        assert answer.status_code == 200, answer.text
+        assert answer.content_type == "text/csv; charset=utf-8"
+        assert answer.headers["Content-Disposition"] == 'attachment; filename="patients-corrected.csv"'
+        return answer.text
+
+    def test_the_export_is_ready_to_be_corrected_and_dropped(self, client: FlaskClient) -> None:
+        found: list[dict[str, Any]] = list(csv.DictReader(io.StringIO(self.export(client))))
+        assert [row["_quarantine_id"] for row in found] == ["1", "2", "3", "4", "5"]
+        assert found[0]["first_name"] == "'=Canary()"
+        assert (found[0]["_error_code"], found[3]["_text"]) == ("invalid_type", "Canary,1,2,3,4,5,6,7,8,9")
+        assert len(self.export(client, "feed=patients&code=missing_value").splitlines()) == 3
+        assert len(self.export(client, "feed=patients&code=nul_byte").splitlines()) == 1
+
+    def test_an_export_is_of_one_feed(self, client: FlaskClient) -> None:
+        answer = client.get("/api/quarantine", headers={"Accept": "text/csv"})
+        assert (answer.status_code, (answer.json or {})["errors"]) == (422, [{"pointer": "#/feed", "code": "missing"}])
+
+
+def test_lineage_says_where_a_patient_came_from(
+    client: FlaskClient, client_of: ClientOf, admin: psycopg.Connection
+) -> None:
+    admin.execute(
+        """
+        update public.patients
+        set source = 'drop', _first_file_id = 1, _first_row = 2, _first_batch_id = 1, _last_file_id = 1, _last_row = 9,
+            _last_batch_id = 1
+        where id = 1
+        """
+    )
+    lineage: dict[str, Any] = client.get("/api/patients/1/lineage").json or {}
+    assert (lineage["first_delivery"]["file"], lineage["first_delivery"]["row_number"]) == ("patients-lagos.csv", 2)
+    assert (lineage["last_delivery"]["batch_id"], lineage["last_delivery"]["row_number"]) == (1, 9)
+    assert (client.get("/api/patients/2/lineage").json or {})["first_delivery"] is None
+    assert client_of(Role.CLINICIAN, 2).get("/api/patients/1/lineage").status_code == 404
+
+
+def test_metrics_count_requests_and_tell_how_the_pipeline_stands(client_of: ClientOf) -> None:
+    operator = client_of(Role.OPERATOR)
+    operator.get("/api/patients?q=CANARY")
+    text = operator.get("/metrics").text
+    assert 'medilink_api_requests_total{method="GET",route="/api/patients",status="403"}' in text
+    assert 'medilink_quarantine_open_entries{disposition="failed",feed="patients"} 4.0' in text
+    assert 'medilink_files{status="held"} 1.0' in text
+    assert "medilink_last_run_succeeded 0.0" in text
+    assert "canary" not in text.lower()
+
+
+@pytest.mark.parametrize("kind", ProblemType)
+def test_every_problem_type_is_explained(stranger: FlaskClient, kind: ProblemType) -> None:
+    page = stranger.get(f"/problems/{kind}")
+    assert page.status_code == 200
+    assert str(STATUSES[kind].value) in page.text
+    assert MEANINGS[kind] in page.text
+    assert stranger.get("/problems/none-such").status_code == 404
