@@ -122,7 +122,9 @@ class NewRun(Body):
     feeds: Annotated[list[Feed], Field(min_length=1, max_length=20)] | None = Field(
         None, description="feeds to take from the input; all, unless given", examples=[["patients"]]
     )
-    dry_run: bool = Field(default=False, description="whether to list what a run would take, and claim nothing")
+    dry_run: bool = Field(
+        default=False, description="whether to list what a run would take, and claim nothing", examples=[False]
+    )
 
 
 class NewFile(Body):
@@ -133,7 +135,7 @@ class NewFile(Body):
         description=f"the file: {', '.join(SUFFIXES)}; up to {UPLOAD_LIMIT // 2**20} MiB",
         json_schema_extra={"type": "string", "format": "binary"},
     )
-    run: bool = Field(default=False, description="whether to start a run that takes it")
+    run: bool = Field(default=False, description="whether to start a run that takes it", examples=[True])
 
 
 class DroppedFile(Schema):

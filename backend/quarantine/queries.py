@@ -34,7 +34,13 @@ ENTRIES = Listing(
     },
 )
 
-ADVICE = " ".join(f"when '{code}' then '{advice.replace('%', '%%')}'" for code, advice in ROW_ADVICE.items())
+
+def _quoted(text: str) -> str:
+    """Our own words inside an SQL literal of a query with parameters."""
+    return text.replace("'", "''").replace("%", "%%")
+
+
+ADVICE = " ".join(f"when '{code}' then '{_quoted(advice)}'" for code, advice in ROW_ADVICE.items())
 DETAILS = Listing(table=TABLE, columns=columns(EntryDetail, advice=f"case error_code {ADVICE} end"), filters={})
 
 

@@ -62,7 +62,7 @@ def test_every_operation_is_described_and_says_whether_it_needs_the_token(app: A
 
 def test_every_data_route_is_in_the_document(app: Api) -> None:
     routes = {
-        re.sub(r"<int:(\w+)>", r"{\1}", rule.rule)
+        re.sub(r"<(?:int:)?(\w+)>", r"{\1}", rule.rule)
         for rule in app.url_map.iter_rules()
         if not rule.endpoint.startswith("documentation.")
     }
