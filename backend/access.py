@@ -1,15 +1,58 @@
-"""Who may see what: everything is closed unless it is named here."""
+"""Who may see and do what: one table, and everything is closed that is not in it."""
 
 from __future__ import annotations
 
-import hmac
+import time
+from enum import StrEnum
 
-from flask import Flask, abort, request
+from flask import Flask, abort, current_app, g, request
 
+from backend.database import first_outside
+from backend.limits import limit
 from backend.problems import ProblemType, problem
+from backend.tokens import ISSUER, Caller, InvalidToken, Tokens
+from elt import clients
 from elt.settings import Settings
+from elt.vocabulary import Role
 
-# Endpoints that answer anybody: the documentation of the API, and health. None shows data.
+
+class Scope(StrEnum):
+    """How much of what a route answers a role sees; `-` in the matrix: nothing, the route is closed to it."""
+
+    ALL = "all"
+    OWN = "own"
+    """what belongs to the caller's facilities, by row-level security"""
+    ROUNDED = "rounded"
+    """all, with counts of 1 to 7 suppressed and others rounded to 5"""
+
+
+def _read(matrix: str) -> dict[str, dict[Role, Scope]]:
+    header, *rows = [line.split() for line in matrix.strip().splitlines() if line.strip()]
+    roles = [Role(name) for name in header]
+    return {
+        route: {role: Scope(cell) for role, cell in zip(roles, cells, strict=True) if cell != "-"}
+        for route, *cells in rows
+    }
+
+
+# One row per route (its endpoint), one column per role. A route that is neither here nor in OPEN answers nobody.
+MATRIX = _read(
+    """
+                                        viewer   analyst  clinician  data_entry  steward  operator  admin
+    facilities.list_facilities          all      all      all        all         all      all       all
+    facilities.get_facility             all      all      all        all         all      all       all
+    patients.list_patients              -        -        own        own         -        -         all
+    patients.get_patient                -        -        own        own         -        -         all
+    medical_records.list_medical_records  -      -        own        own         -        -         all
+    medical_records.get_medical_record  -        -        own        own         -        -         all
+    triage_visits.list_triage_visits    -        -        own        own         -        -         all
+    triage_visits.get_triage_visit      -        -        own        own         -        -         all
+    analytics.facility_stats            rounded  all      own        -           own      -         all
+    documentation.dbt_docs              -        all      -          -           -        all       all
+    """
+)
+
+# Routes that answer anybody: the API's own documentation, health, and what one needs to get in. None shows data.
 OPEN = frozenset(
     {
         "documentation.swagger",
@@ -19,44 +62,100 @@ OPEN = frozenset(
         "health.health",
         "health.live",
         "health.ready",
+        "auth.issue_token",
+        "auth.list_keys",
     }
 )
 
 # Pages for people: a browser asks for a name and a password, but cannot send a bearer token.
 BROWSABLE = frozenset({"documentation.dbt_docs"})
-BROWSER_USER = "medilink"
+
+# A client that is revoked or rotated is believed at most so long.
+BELIEVED_SECONDS = 5.0
 
 
 def guard(app: Flask, settings: Settings) -> None:
-    """Refuse every request without the token, unknown addresses too. Raises ValueError when no token is set."""
-    expected = settings.api_token.get_secret_value()
-    if not expected:
-        raise ValueError("API_TOKEN is empty. Set it in .env (start.sh generates one), or API_TOKEN_FILE to a file.")
+    """Admit a request only if the matrix lets its caller through. Raises ValueError when no signing key is set."""
+    tokens = Tokens(settings)
+    app.extensions["medilink_tokens"] = tokens
+    believed: dict[str, tuple[float, float]] = {}
 
     @app.before_request
-    def refuse_strangers() -> None:
+    def identify() -> None:
+        g.caller = None if request.endpoint in OPEN else _caller(tokens, believed)
+
+    # Between the two: those who are refused count, too, and who they are must be known.
+    limit(app, settings)
+
+    @app.before_request
+    def admit() -> None:
         if request.endpoint in OPEN:
             return
-        browsable = request.endpoint in BROWSABLE
-        if hmac.compare_digest(_offered(browsable).encode(), expected.encode()):
+        if g.caller is None:
+            _refuse_stranger()
+        if request.url_rule is None:
             return
-        challenge = f'Basic realm="{BROWSER_USER}", charset="UTF-8"' if browsable else 'Bearer realm="medilink"'
-        abort(
-            problem(
-                ProblemType.UNAUTHORIZED,
-                "Send the header Authorization: Bearer <API_TOKEN>; .env holds the token.",
-                headers={"WWW-Authenticate": challenge},
-            )
-        )
+        g.scope = MATRIX.get(str(request.endpoint), {}).get(g.caller.role)
+        if g.scope is None:
+            abort(problem(ProblemType.FORBIDDEN, f"The role {g.caller.role} may not do this."))
 
 
-def _offered(browsable: bool) -> str:
-    """The token a request comes with, or nothing."""
+def tokens() -> Tokens:
+    """The application's tokens."""
+    found: Tokens = current_app.extensions["medilink_tokens"]
+    return found
+
+
+def log_in(client_id: str, secret: str) -> Caller | None:
+    """The client of that name and secret, as a caller; takes as long where there is none."""
+    row = first_outside(
+        "select role, facility_ids, secret_hash from audit.api_clients"
+        " where client_id = %(client_id)s and revoked_at is null",
+        client_id=client_id,
+    )
+    if not clients.is_secret(row.secret_hash if row else None, secret) or row is None:
+        return None
+    now = int(time.time())
+    return Caller(client_id, Role(row.role), tuple(row.facility_ids), ISSUER, now, now)
+
+
+def _caller(tokens: Tokens, believed: dict[str, tuple[float, float]]) -> Caller | None:
+    """Who sends the request; None for a stranger."""
     offer = request.authorization
     if offer is None:
-        return ""
-    if offer.type == "bearer":
-        return offer.token or ""
-    if browsable and offer.type == "basic" and offer.username == BROWSER_USER:
-        return offer.password or ""
-    return ""
+        return None
+    if offer.type == "basic" and request.endpoint in BROWSABLE:
+        return log_in(offer.username or "", offer.password or "")
+    if offer.type != "bearer":
+        return None
+    try:
+        caller = tokens.caller(offer.token or "")
+    except InvalidToken:
+        return None
+    return caller if caller.issuer != ISSUER or caller.issued_at >= _issued_from(caller, believed) else None
+
+
+def _issued_from(caller: Caller, believed: dict[str, tuple[float, float]]) -> float:
+    """Since when tokens of the caller's client are good, in seconds since 1970; never, for one that is revoked."""
+    asked_at, issued_from = believed.get(caller.subject, (0.0, 0.0))
+    if time.monotonic() - asked_at > BELIEVED_SECONDS or not asked_at:
+        row = first_outside(
+            "select floor(extract(epoch from rotated_at))::float8 as issued_from from audit.api_clients"
+            " where client_id = %(client_id)s and revoked_at is null",
+            client_id=caller.subject,
+        )
+        issued_from = row.issued_from if row else float("inf")
+        believed[caller.subject] = time.monotonic(), issued_from
+    return issued_from
+
+
+def _refuse_stranger() -> None:
+    browsable = request.endpoint in BROWSABLE
+    challenge = 'Basic realm="medilink", charset="UTF-8"' if browsable else 'Bearer realm="medilink"'
+    abort(
+        problem(
+            ProblemType.UNAUTHORIZED,
+            "Send the header Authorization: Bearer <token>; POST /api/auth/token, or `medilink token`, gives one.",
+            headers={"WWW-Authenticate": challenge},
+        )
+    )

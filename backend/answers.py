@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel
@@ -12,6 +13,11 @@ from pydantic import BaseModel
 def operation_id(**names: str) -> str:
     """What generated clients call an operation: the name of its function."""
     return names["name"]
+
+
+def json_of(body: BaseModel, status: int = 200) -> Response:
+    """A schema's instance as an answer."""
+    return Response(body.model_dump_json(), status, content_type="application/json")
 
 
 def refused(description: str) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def list_of(schema: type[BaseModel]) -> dict[str, Any]:
 
 
 def resource(name: str, url_prefix: str, description: str) -> APIBlueprint:
-    """A blueprint of data routes: closed without the token, and with the errors that any of them may answer."""
+    """A blueprint of data routes: closed without a token, and with the errors that any of them may answer."""
     return APIBlueprint(
         name,
         __name__,
@@ -53,7 +59,9 @@ def resource(name: str, url_prefix: str, description: str) -> APIBlueprint:
         abp_security=[{"token": []}],
         abp_responses={
             401: refused("without a valid token"),
+            403: refused("the caller's role may not do this"),
             422: refused("unknown or invalid parameters"),
+            429: refused("too many requests; Retry-After says how many seconds to wait"),
             503: refused("the database does not answer, or not in time"),
         },
     )

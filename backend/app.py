@@ -6,7 +6,9 @@ from flask_openapi3.models.info import Info
 from flask_openapi3.types import SecuritySchemesDict
 
 from backend.access import guard
+from backend.access_log import log_accesses
 from backend.analytics.routes import analytics
+from backend.auth.routes import auth
 from backend.database import connect
 from backend.documentation.routes import documentation
 from backend.facilities.routes import facilities
@@ -25,22 +27,24 @@ INFO = Info(
     description=(
         "Lists are bare JSON arrays. Page them with `page` and `per_page`, or with `after` and `limit`; while there is "
         'more, the header `Link: <…>; rel="next"` holds the address of the next page, relative to this host. '
-        "Times are UTC. Errors are `application/problem+json` (RFC 9457).\n\n"
+        "Times are UTC. Errors are `application/problem+json` (RFC 9457). What a caller sees follows from the role and "
+        "the facilities of their token; a patient of another facility is not found.\n\n"
         "The same to read: [Redoc](/redoc). The warehouse behind it, model by model: [dbt docs](/dbt-docs/) "
-        "(user `medilink`, the token as password)."
+        "(name and secret of a client)."
     ),
 )
 SECURITY_SCHEMES: SecuritySchemesDict = {
     "token": {
         "type": "http",
         "scheme": "bearer",
-        "description": "API_TOKEN, printed by `start.sh`, kept in `.env`",
+        "bearerFormat": "JWT",
+        "description": "a token from `POST /api/auth/token`, or from `medilink token`",
     }
 }
 
 
 def create_app(settings: Settings | None = None) -> Api:
-    """The application. Raises ValueError when API_TOKEN is empty; the database may still be down."""
+    """The application. Raises ValueError without a signing key; the database may still be down."""
     settings = settings or Settings()
     app = Api(
         __name__,
@@ -54,10 +58,11 @@ def create_app(settings: Settings | None = None) -> Api:
     app.url_map.strict_slashes = False
     app.config.update(MAX_CONTENT_LENGTH=1024 * 1024, MEDILINK_HOME=settings.medilink_home)
     connect(app, settings)
+    secure(app, settings)
+    log_accesses(app)
     guard(app, settings)
-    secure(app)
     handle_problems(app)
     app.register_blueprint(documentation)
-    for resource in (health, facilities, patients, medical_records, triage_visits, analytics):
+    for resource in (health, auth, facilities, patients, medical_records, triage_visits, analytics):
         app.register_api(resource)
     return app

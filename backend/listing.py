@@ -12,6 +12,7 @@ from flask import Response, abort, request
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from backend.access_log import note_patients
 from backend.database import fetch_first, fetch_one
 from backend.parameters import Parameters
 from backend.problems import ProblemType, problem
@@ -62,11 +63,15 @@ class ListParameters(Parameters):
 
 @dataclass(frozen=True)
 class Listing:
-    """A table as a resource: the columns of its schema, and one SQL condition per filter (bound as `:name`)."""
+    """A table as a resource: the columns of its schema, and one SQL condition per filter (bound as `%(name)s`).
+
+    `patient` is the column that says which patient a row is about, for the access log.
+    """
 
     table: str
     columns: str
     filters: Mapping[str, str]
+    patient: str | None = None
 
     def page(self, query: ListParameters) -> Response:
         """One page, ordered by id: a bare JSON array, with `Link: rel="next"` when there is more."""
@@ -78,16 +83,18 @@ class Listing:
         found = fetch_one(
             f"""
             select
-                coalesce(json_agg(body order by id) filter (where position <= :size), '[]')::text as body,
-                max(id) filter (where position <= :size) as last_id,
-                count(*) > :size as has_more
+                coalesce(json_agg(body order by id) filter (where position <= %(size)s), '[]')::text as body,
+                array_agg(patient) filter (where position <= %(size)s) as patients,
+                max(id) filter (where position <= %(size)s) as last_id,
+                count(*) > %(size)s as has_more
             from (
-                select id, row_number() over (order by id) as position, row_to_json(entity) as body
+                select id, {self.patient or "null"} as patient, row_number() over (order by id) as position,
+                    row_to_json(entity) as body
                 from (
                     select {self.columns} from {self.table}
-                    where id > :after and {conditions}
+                    where id > %(after)s and {conditions}
                     order by id
-                    limit :size + 1 offset :offset
+                    limit %(size)s + 1 offset %(offset)s
                 ) as entity
             ) as entities
             """,
@@ -96,6 +103,8 @@ class Listing:
             offset=(page - 1) * size,
             **given,
         )
+        if self.patient:
+            note_patients(found.patients or ())
         answer = Response(found.body, content_type="application/json")
         if found.has_more:
             position = {"after": found.last_id} if query.by_cursor else {"page": page + 1}
@@ -104,7 +113,7 @@ class Listing:
         if query.count is not Count.FALSE:
             cap = COUNT_CAP if query.count is Count.TRUE else None
             total = fetch_one(
-                f"select count(*) from (select from {self.table} where {conditions} limit :cap) as entities",
+                f"select count(*) from (select from {self.table} where {conditions} limit %(cap)s) as entities",
                 cap=cap,
                 **given,
             )
@@ -115,13 +124,15 @@ class Listing:
         """One entity as a JSON object; ends the request with 404 when there is none."""
         found = fetch_first(
             f"""
-            select row_to_json(entity)::text as body
-            from (select {self.columns} from {self.table} where id = :id) as entity
+            select {self.patient or "null"} as patient, row_to_json(entity)::text as body
+            from (select {self.columns} from {self.table} where id = %(id)s) as entity
             """,
             id=entity_id,
         )
         if found is None:
             abort(problem(ProblemType.NOT_FOUND, "There is no such id here. List the resource for those there are."))
+        if self.patient:
+            note_patients([found.patient])
         return Response(found.body, content_type="application/json")
 
 

@@ -24,10 +24,12 @@ class ProblemType(StrEnum):
 
     BAD_REQUEST = "bad-request"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     BODY_TOO_LARGE = "body-too-large"
     INVALID_REQUEST = "invalid-request"
+    TOO_MANY_REQUESTS = "too-many-requests"
     INTERNAL_ERROR = "internal-error"
     DATABASE_UNAVAILABLE = "database-unavailable"
     QUERY_TIMEOUT = "query-timeout"
@@ -37,10 +39,12 @@ class ProblemType(StrEnum):
 STATUSES = {
     ProblemType.BAD_REQUEST: HTTPStatus.BAD_REQUEST,
     ProblemType.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,
+    ProblemType.FORBIDDEN: HTTPStatus.FORBIDDEN,
     ProblemType.NOT_FOUND: HTTPStatus.NOT_FOUND,
     ProblemType.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
     ProblemType.BODY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ProblemType.INVALID_REQUEST: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ProblemType.TOO_MANY_REQUESTS: HTTPStatus.TOO_MANY_REQUESTS,
     ProblemType.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
     ProblemType.DATABASE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     ProblemType.QUERY_TIMEOUT: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -150,7 +154,7 @@ def handle_problems(app: OpenAPI) -> None:
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response | HTTPException:
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-        if status < HTTPStatus.BAD_REQUEST:
+        if status < HTTPStatus.BAD_REQUEST or error.response is not None:
             return error
         kind, detail = ADVICE.get(status, (ProblemType.BAD_REQUEST, "The request cannot be understood."))
         headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}

@@ -77,6 +77,12 @@ def initialise(admin: psycopg.Connection, settings: Settings) -> None:
             )
         )
         admin.execute(sql.SQL("grant " + roles + " to {}").format(sql.Identifier(login)))
+    # What the API's log-in may do only when it says so, transaction by transaction.
+    admin.execute(
+        sql.SQL("grant api_read_all, api_write to {} with inherit false, set true").format(
+            sql.Identifier(settings.api_postgres_user)
+        )
+    )
 
 
 def migrate(settings: Settings) -> None:

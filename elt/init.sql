@@ -7,7 +7,8 @@
 --     medilink_owner   owns schemas and tables; nobody logs in as it
 --     loader           the pipeline: staging, quarantine, public, audit
 --     transformer      dbt and publishing: reads public, owns everything dbt builds
---     api_read         the REST API: reads production tables and published marts
+--     api_read         the REST API: reads production tables and published marts, of the facilities in its context
+--     api_read_all     the same for clients that are not bound to facilities
 --     api_write        the REST API's writes
 --     auditor          reads the ledger, the audit log and the access log; no patient data
 --     bi_reader        reads published marts that hold no patients
@@ -17,7 +18,7 @@ declare
     role_name text;
 begin
     foreach role_name in array array[
-        'medilink_owner', 'loader', 'transformer', 'api_read', 'api_write', 'auditor', 'bi_reader'
+        'medilink_owner', 'loader', 'transformer', 'api_read', 'api_read_all', 'api_write', 'auditor', 'bi_reader'
     ] loop
         if not exists (select from pg_roles where rolname = role_name) then
             execute format('create role %I nologin', role_name);
@@ -25,6 +26,7 @@ begin
     end loop;
     -- A superuser is a member of every role already; an RDS master user is not, and must be to hand objects over.
     execute format('grant medilink_owner, loader, transformer to %I', current_user);
+    grant api_read to api_read_all;
     execute format('alter database %I set search_path = public, audit, staging', current_database());
     execute format('alter database %I set timezone = ''UTC''', current_database());
     execute format('grant connect on database %I to loader, transformer, api_read, api_write, auditor, bi_reader', current_database());

@@ -39,8 +39,22 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="address the REST API listens on")
     api_port: int = Field(5000, ge=1, le=65535, description="port of the REST API")
-    api_token: SecretStr = Field(SecretStr(""), description="bearer token that every data route asks for")
-    api_postgres_user: str = Field("medilink_api", description="database log-in of the API: member of api_read")
+    api_base_url: str | None = Field(None, description="address of the REST API, where that is not API_HOST:API_PORT")
+    api_client_id: str = Field("local-admin", description="client that `medilink token` and start.sh use")
+    api_client_secret: SecretStr = Field(SecretStr(""), description="secret of API_CLIENT_ID")
+    api_signing_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Ed25519 seeds of the API's tokens, 32 bytes in base64url, comma-separated: the first one signs",
+    )
+    api_outside_issuer: str | None = Field(None, description="`iss` of an outside issuer whose tokens are accepted")
+    api_outside_jwks_file: Path | None = Field(None, description="its public keys, a JWKS; read once, at the start")
+    api_cors_origins: str = Field("", description="origins whose pages may call the API, comma-separated")
+    api_trusted_proxies: str = Field("", description="addresses of proxies whose X-Forwarded-* are believed")
+    api_rate_limit: str = Field("100/second", description="requests that one client may make")
+    api_rate_limit_storage: str = Field("memory://", description="where they are counted; redis://… for many workers")
+    api_postgres_user: str = Field(
+        "medilink_api", description="database log-in of the API: member of api_read, api_read_all and api_write"
+    )
     api_postgres_password: SecretStr = Field(SecretStr(""), description="password of API_POSTGRES_USER")
 
     airflow_port: int = Field(8088, ge=1, le=65535, description="port of Airflow's api-server")
@@ -76,6 +90,24 @@ class Settings(BaseSettings):
         if "://" in host or "/" in host:
             raise ValueError("a host name or address, without http:// and without a path, e.g. 127.0.0.1")
         return host
+
+    @field_validator("api_cors_origins")
+    @classmethod
+    def _no_origin_is_everybody(cls, origins: str) -> str:
+        if "*" in origins:
+            raise ValueError("origins one by one, e.g. https://dashboard.example.org; * would be everybody")
+        return origins
+
+    @model_validator(mode="after")
+    def _outside_issuer_is_whole(self) -> Settings:
+        if (self.api_outside_issuer is None) != (self.api_outside_jwks_file is None):
+            raise ValueError("API_OUTSIDE_ISSUER and API_OUTSIDE_JWKS_FILE go together: set both, or neither")
+        return self
+
+    @property
+    def api_address(self) -> str:
+        """Where clients on this machine reach the API, without a slash at the end."""
+        return (self.api_base_url or f"http://{self.api_host}:{self.api_port}").rstrip("/")
 
     @field_validator("aws_endpoint_url")
     @classmethod

@@ -50,6 +50,22 @@ class RowCode(StrEnum):
     AMBIGUOUS_PATIENT = "ambiguous_patient"
 
 
+class Role(StrEnum):
+    """What a client of the API is for; `backend/access.py` says what each may see and do."""
+
+    VIEWER = "viewer"
+    ANALYST = "analyst"
+    CLINICIAN = "clinician"
+    DATA_ENTRY = "data_entry"
+    STEWARD = "steward"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+# Roles that see what belongs to their facilities, and nothing of others.
+BOUND_ROLES = (Role.CLINICIAN, Role.DATA_ENTRY, Role.STEWARD)
+
+
 class Decision(StrEnum):
     """What an operator decides about a file."""
 

@@ -47,7 +47,8 @@ def _fernet_key() -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
-    "API_TOKEN": _token,
+    "API_CLIENT_SECRET": _token,
+    "API_SIGNING_KEYS": lambda: secrets.token_urlsafe(32),
     "AIRFLOW_ADMIN_PASSWORD": _token,
     "POSTGRES_PASSWORD": _token,
     "API_POSTGRES_PASSWORD": _token,

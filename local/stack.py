@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from elt import bucket, database
+from elt import bucket, clients, database
+from elt.vocabulary import Role
 from local import airflow, api, postgres, s3
 from local.environment import LocalSettings
 from local.health import SERVICES, healthy_services
@@ -44,6 +45,9 @@ def bring_up(supervisor: Supervisor, settings: LocalSettings, progress: Progress
         # While Airflow makes its tables, the warehouse gets its own.
         progress.waiting("migrating the warehouse")
         database.migrate(settings)
+        with database.connect(settings, "medilink_owner") as warehouse:
+            secret = settings.api_client_secret.get_secret_value()
+            clients.ensure(warehouse, settings.api_client_id, Role.ADMIN, secret)
         if not is_migrated:
             progress.waiting("making Airflow's tables (once for each version of Airflow, about 10 s)")
             _wait(supervisor, lambda: supervisor.finished(MIGRATION), MIGRATION)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -55,7 +58,7 @@ def print_report(console: Console, report: BatchReport) -> None:
 def print_addresses(console: Console, settings: LocalSettings) -> None:
     """Where the services are, how to log in, and a first request to paste."""
     base = api.address(settings)
-    token = settings.api_token.get_secret_value()
+    medilink = Path(sys.executable).with_name("medilink")
     psql = f"{programs()}/psql -h {settings.postgres_host} -p {settings.postgres_port} -U {settings.postgres_user}"
     console.print()
     for name, place in (
@@ -69,12 +72,14 @@ def print_addresses(console: Console, settings: LocalSettings) -> None:
         ("S3", f"{settings.aws_endpoint_url}   bucket {settings.s3_bucket_name}, keys in {env_file()}"),
         ("PostgreSQL", f"{psql} {settings.postgres_db}   password in {env_file()}"),
         ("Logs", str(settings.medilink_home / "logs")),
-        ("API token", token),
+        ("API client", f"{settings.api_client_id}   secret in {env_file()}; a token: {medilink} token"),
     ):
         console.print(f"{name:19}{place}", markup=False, soft_wrap=True)
     console.print()
     console.print(
-        f'curl -H "Authorization: Bearer {token}" {base}/api/analytics/facility-stats', markup=False, soft_wrap=True
+        f'curl -H "Authorization: Bearer $({medilink} token)" {base}/api/analytics/facility-stats',
+        markup=False,
+        soft_wrap=True,
     )
     console.print()
 

@@ -9,6 +9,8 @@ from pydantic import Field
 from backend.parameters import Id, Parameters
 from backend.schema import Schema
 
+SUPPRESSED = "; for a viewer rounded to 5, and null where it is 1 to 7"
+
 
 class FacilityCounts(Schema):
     """One facility in numbers."""
@@ -16,8 +18,8 @@ class FacilityCounts(Schema):
     facility_id: int = Field(description="id of the facility", examples=[1])
     facility_name: str = Field(description="name", examples=["Ikeja General Hospital"])
     state: str = Field(description="state, upper-case", examples=["LAGOS"])
-    patient_count: int = Field(description="patients registered there", examples=[120])
-    record_count: int = Field(description="medical records made there", examples=[310])
+    patient_count: int | None = Field(description=f"patients registered there{SUPPRESSED}", examples=[120])
+    record_count: int | None = Field(description=f"medical records made there{SUPPRESSED}", examples=[310])
     avg_triage_level: float | None = Field(
         description="mean triage level of its visits, 1 (resuscitation) to 5 (non-urgent); null without visits",
         examples=[3.4],

@@ -9,9 +9,9 @@ FACILITIES = Listing(
     table="public.facilities",
     columns=columns(Facility),
     filters={
-        "state": "state = upper(:state)",
-        "lga": "lower(lga) = lower(:lga)",
-        "type": "lower(type) = lower(:type)",
-        "q": "strpos(lower(name), lower(:q)) > 0",
+        "state": "state = upper(%(state)s)",
+        "lga": "lower(lga) = lower(%(lga)s)",
+        "type": "lower(type) = lower(%(type)s)",
+        "q": "strpos(lower(name), lower(%(q)s)) > 0",
     },
 )

@@ -8,7 +8,7 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from backend.answers import operation_id, refused
+from backend.answers import json_of, operation_id, refused
 from backend.health.queries import MIGRATED, REACHABLE, answers
 from backend.health.schemas import Alive, Database, Health, Status
 from backend.parameters import Parameters
@@ -32,7 +32,7 @@ def get_health(query: Parameters) -> Response:
 @health.get("/live", endpoint="live", responses={200: Alive})
 def get_live(query: Parameters) -> Response:
     """Whether the process answers, whatever its database does"""
-    return _json(Alive(status=Status.HEALTHY, timestamp=datetime.now(UTC)))
+    return json_of(Alive(status=Status.HEALTHY, timestamp=datetime.now(UTC)))
 
 
 @health.get("/ready", endpoint="ready", responses={200: Health, 503: Health})
@@ -43,11 +43,7 @@ def get_ready(query: Parameters) -> Response:
 
 def _report(connected: bool) -> Response:
     if connected:
-        return _json(Health(status=Status.HEALTHY, timestamp=datetime.now(UTC), database=Database.CONNECTED))
-    return _json(
+        return json_of(Health(status=Status.HEALTHY, timestamp=datetime.now(UTC), database=Database.CONNECTED))
+    return json_of(
         Health(status=Status.UNHEALTHY, timestamp=datetime.now(UTC), database=Database.DISCONNECTED), status=503
     )
-
-
-def _json(body: Alive, status: int = 200) -> Response:
-    return Response(body.model_dump_json(), status, content_type="application/json")

@@ -7,6 +7,7 @@ from backend.medical_records.schemas import MedicalRecord
 
 MEDICAL_RECORDS = Listing(
     table="public.medical_records",
+    patient="patient_id",
     columns=columns(
         MedicalRecord,
         data="""
@@ -19,10 +20,10 @@ MEDICAL_RECORDS = Listing(
         """,
     ),
     filters={
-        "patient_id": "patient_id = :patient_id",
-        "facility_id": "facility_id = :facility_id",
-        "record_type": "record_type = :record_type",
-        "from_day": "coalesce(recorded_at, created_at) >= :from_day",
-        "to_day": "coalesce(recorded_at, created_at) < :to_day + 1",
+        "patient_id": "patient_id = %(patient_id)s",
+        "facility_id": "facility_id = %(facility_id)s",
+        "record_type": "record_type = %(record_type)s",
+        "from_day": "coalesce(recorded_at, created_at) >= %(from_day)s",
+        "to_day": "coalesce(recorded_at, created_at) < %(to_day)s + 1",
     },
 )

@@ -17,14 +17,15 @@ AGE_GROUP = """
 
 PATIENTS = Listing(
     table="public.patients",
+    patient="id",
     columns=columns(Patient),
     filters={
-        "facility_id": "facility_id = :facility_id",
-        "sex": "sex = :sex",
-        "age_group": f"{AGE_GROUP} = :age_group",
+        "facility_id": "facility_id = %(facility_id)s",
+        "sex": "sex = %(sex)s",
+        "age_group": f"{AGE_GROUP} = %(age_group)s",
         "q": """
-            starts_with(lower(last_name), lower(:q))
-            or starts_with(lower(first_name || ' ' || last_name), lower(:q))
+            starts_with(lower(last_name), lower(%(q)s))
+            or starts_with(lower(first_name || ' ' || last_name), lower(%(q)s))
         """,
     },
 )

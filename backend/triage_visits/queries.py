@@ -7,16 +7,17 @@ from backend.triage_visits.schemas import TriageVisit
 
 TRIAGE_VISITS = Listing(
     table="public.triage_visits",
+    patient="patient_id",
     columns=columns(
         TriageVisit,
         conditions="coalesce(conditions, '{}')",
         recommendations="coalesce(recommendations, '{}')",
     ),
     filters={
-        "patient_id": "patient_id = :patient_id",
-        "facility_id": "facility_id = :facility_id",
-        "triage_level": "triage_level = :triage_level",
-        "from_day": "coalesce(visited_at, created_at) >= :from_day",
-        "to_day": "coalesce(visited_at, created_at) < :to_day + 1",
+        "patient_id": "patient_id = %(patient_id)s",
+        "facility_id": "facility_id = %(facility_id)s",
+        "triage_level": "triage_level = %(triage_level)s",
+        "from_day": "coalesce(visited_at, created_at) >= %(from_day)s",
+        "to_day": "coalesce(visited_at, created_at) < %(to_day)s + 1",
     },
 )

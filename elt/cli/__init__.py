@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from elt import bucket, database, sample_data
-from elt.cli import files, publish, quarantine
+from elt.cli import client, files, publish, quarantine
 from elt.cli.output import AsJson, show, to_json
 from elt.contract import FEEDS
 from elt.pipeline import Pipeline, describe
@@ -27,9 +27,11 @@ app = typer.Typer(
 )
 db = typer.Typer(help="Make and migrate the database.", no_args_is_help=True)
 app.add_typer(db, name="db")
+app.add_typer(client.app, name="client")
 app.add_typer(files.app, name="files")
 app.add_typer(publish.app, name="publish")
 app.add_typer(quarantine.app, name="quarantine")
+app.command()(client.token)
 
 # Exit codes: 0 done and well; 1 the answer is no (a run failed, verify found something); 2 the question could not be
 # asked.

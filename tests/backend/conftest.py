@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
@@ -11,7 +11,9 @@ from flask.testing import FlaskClient
 from backend.app import create_app
 from backend.database import db
 from backend.problems import Api
+from elt.publish import bind_to_facilities
 from elt.settings import Settings
+from elt.vocabulary import Role
 
 FACILITIES = """
 insert into public.facilities (name, state, lga, lat, lon, type, source) values
@@ -47,15 +49,17 @@ values
 """
 
 MARTS = """
+set role transformer;
 create table analytics.dim_facilities (
-    facility_id bigint, facility_name text, state text, patient_count bigint, record_count bigint,
+    facility_id bigint, facility_name text, state text, patient_count bigint, record_count bigint, visit_count bigint,
     avg_triage_level numeric
 );
 insert into analytics.dim_facilities values
-    (1, 'Ikeja General Hospital', 'LAGOS', 3, 2, 1), (2, 'Epe Health Post', 'LAGOS', 3, 1, 5),
-    (3, 'Jos Clinic', 'PLATEAU', 0, 0, null);
+    (1, 'Ikeja General Hospital', 'LAGOS', 3, 2, 1, 1), (2, 'Epe Health Post', 'LAGOS', 3, 1, 1, 5),
+    (3, 'Jos Clinic', 'PLATEAU', 0, 0, 0, null);
 grant usage on schema analytics to api_read;
 grant select on analytics.dim_facilities to api_read;
+reset role;
 insert into audit.batches (run_key, state, completed_at, lease_expires_at) values ('test', 'succeeded', now(), now());
 insert into audit.releases (batch_id, published_at) select batch_id, '2026-01-31 02:01:40.1+00' from audit.batches;
 comment on schema analytics is 'release 1';
@@ -63,25 +67,55 @@ comment on schema analytics is 'release 1';
 
 
 @pytest.fixture
-def app(settings: Settings) -> Iterator[Api]:
-    app = create_app(settings)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+def app_with(settings: Settings) -> Iterator[Callable[..., Api]]:
+    """Applications over other settings: `app_with(api_rate_limit="3/minute")`."""
+    apps: list[Api] = []
+
+    def make(**changes: object) -> Api:
+        apps.append(create_app(settings.model_copy(update=changes)))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def app(app_with: Callable[..., Api]) -> Api:
+    return app_with()
 
 
 @pytest.fixture
 def stranger(app: Api) -> FlaskClient:
-    """A client without the token."""
+    """A client without a token."""
     return app.test_client()
 
 
 @pytest.fixture
-def client(app: Api, settings: Settings) -> FlaskClient:
-    """A client that sends the token."""
-    client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {settings.api_token.get_secret_value()}"
-    return client
+def client_of(app: Api, admin: psycopg.Connection) -> Callable[..., FlaskClient]:
+    """A client by role and facilities: `client_of(Role.CLINICIAN, 1, 2)`. It has a token, and its name is `<role>`."""
+
+    def make(role: Role, *facility_ids: int) -> FlaskClient:
+        admin.execute(
+            """
+            insert into audit.api_clients (client_id, role, facility_ids, secret_hash, rotated_at)
+            values (%s, %s, %s, 'none', 'yesterday') on conflict do nothing
+            """,
+            [role, role, list(facility_ids)],
+        )
+        client = app.test_client()
+        token = app.extensions["medilink_tokens"].issue(role, role, list(facility_ids))
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+        return client
+
+    return make
+
+
+@pytest.fixture
+def client(client_of: Callable[..., FlaskClient]) -> FlaskClient:
+    """A client that may do everything."""
+    return client_of(Role.ADMIN)
 
 
 @pytest.fixture
@@ -95,3 +129,4 @@ def rows(admin: psycopg.Connection) -> None:
 def marts(admin: psycopg.Connection) -> None:
     """A release of the marts over `rows`, published 2026-01-31 02:01:40.1 UTC."""
     admin.execute(MARTS)
+    bind_to_facilities(admin, "analytics")

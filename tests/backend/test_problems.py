@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
 from flask import request
 from flask.testing import FlaskClient
 
-from backend.app import create_app
+from backend.access import MATRIX, Scope
 from backend.database import fetch_one
 from backend.problems import Api
-from elt.settings import Settings
+from elt.vocabulary import Role
 
 PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+def route(app: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds a route that an admin may use."""
+
+    def add(view: Callable[[], Any], **options: Any) -> None:
+        app.add_url_rule(f"/{view.__name__}", view.__name__, view, **options)
+        monkeypatch.setitem(MATRIX, view.__name__, {Role.ADMIN: Scope.ALL})
+
+    return add
 
 
 def test_unknown_address(client: FlaskClient) -> None:
@@ -29,23 +42,23 @@ def test_unsupported_method(client: FlaskClient) -> None:
     assert "GET" in answer.headers["Allow"]
 
 
-def test_body_too_large(app: Api, client: FlaskClient) -> None:
+def test_body_too_large(route: Callable[..., None], client: FlaskClient) -> None:
     def echo() -> bytes:
         return request.get_data()
 
-    app.add_url_rule("/echo", "echo", echo, methods=["POST"])
+    route(echo, methods=["POST"])
     assert client.post("/echo", data=b"x" * 1024).status_code == 200
     answer = client.post("/echo", data=b"x" * (1024 * 1024 + 1))
     assert (answer.status_code, answer.content_type) == (413, PROBLEM)
 
 
 def test_a_fault_of_ours_tells_neither_the_caller_nor_the_log_any_value(
-    app: Api, client: FlaskClient, caplog: pytest.LogCaptureFixture
+    route: Callable[..., None], client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> str:
         raise RuntimeError(f"CANARY {request.args['q']}")
 
-    app.add_url_rule("/fail", "fail", fail)
+    route(fail)
     with caplog.at_level(logging.DEBUG):
         answer = client.get("/fail?q=CANARY")
     assert (answer.status_code, answer.content_type) == (500, PROBLEM)
@@ -56,13 +69,15 @@ def test_a_fault_of_ours_tells_neither_the_caller_nor_the_log_any_value(
     assert "CANARY" not in caplog.text.replace('raise RuntimeError(f"CANARY', "")
 
 
-def test_a_query_that_takes_too_long(app: Api, client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_query_that_takes_too_long(
+    route: Callable[..., None], client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     def slow() -> str:
         fetch_one("select set_config('statement_timeout', '50ms', true)")
-        fetch_one("select pg_sleep(5), cast(:name as text)", name="CANARY")
+        fetch_one("select pg_sleep(5), cast(%(name)s as text)", name="CANARY")
         return ""
 
-    app.add_url_rule("/slow", "slow", slow)
+    route(slow)
     answer = client.get("/slow")
     assert (answer.status_code, answer.content_type) == (503, PROBLEM)
     assert answer.json
@@ -70,7 +85,7 @@ def test_a_query_that_takes_too_long(app: Api, client: FlaskClient, caplog: pyte
     assert "CANARY" not in caplog.text
 
 
-def test_the_api_can_only_read(app: Api) -> None:
+def test_what_is_read_is_one_snapshot_of_a_transaction_that_cannot_write(app: Api) -> None:
     with app.app_context():
         for setting, expected in (
             ("transaction_read_only", "on"),
@@ -78,15 +93,16 @@ def test_the_api_can_only_read(app: Api) -> None:
             ("statement_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "15s"),
         ):
-            assert fetch_one("select current_setting(:name)", name=setting) == (expected,)
+            assert fetch_one("select current_setting(%(name)s)", name=setting) == (expected,)
 
 
 @pytest.fixture
-def lonely(settings: Settings) -> FlaskClient:
+def lonely(app_with: Callable[..., Api]) -> FlaskClient:
     """The API while nothing listens where its database should be."""
-    app = create_app(settings.model_copy(update={"postgres_port": 1}))
+    app = app_with(postgres_port=1)
     client = app.test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {settings.api_token.get_secret_value()}"
+    token = app.extensions["medilink_tokens"].issue("admin", Role.ADMIN, [])
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
     return client
 
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -153,8 +154,8 @@ def test_a_second_night_with_nothing_new_changes_no_row_and_leaves_everything_ru
     assert clone.call(".venv/bin/medilink", "verify", "--hash").returncode == 0
 
 
-def test_the_api_answers_with_the_token_of_the_env_file_only(clone):
-    token = clone.dotenv()["API_TOKEN"]
+def test_the_api_answers_with_a_token_of_the_local_client_only(clone):
+    token = clone.call(".venv/bin/medilink", "token").stdout.strip()
     assert clone.get("/health")[0] == 200
     for path in ("/api/facilities", "/api/patients", "/api/analytics/facility-stats", "/dbt-docs/"):
         assert clone.get(path)[0] == 401
@@ -164,6 +165,37 @@ def test_the_api_answers_with_the_token_of_the_env_file_only(clone):
     assert (status, len(json.loads(body))) == (200, 3)
     status, body = clone.get("/dbt-docs/", token)
     assert (status, "fct_triage_visits" in body) == (200, True)
+
+
+def test_the_docs_of_the_warehouse_work_in_a_browser(clone, browser, tmp_path):
+    address = f"http://127.0.0.1:{clone.ports['API_PORT']}/dbt-docs/"
+    settings = clone.dotenv()
+    page = browser.new_page(
+        http_credentials={"username": settings["API_CLIENT_ID"], "password": settings["API_CLIENT_SECRET"]},
+        viewport={"width": 1280, "height": 900},
+    )
+    asked_for, broken = set(), []
+    page.on("request", lambda request: asked_for.add(urllib.parse.urlsplit(request.url)[:2]))
+    page.on("pageerror", lambda error: broken.append(error.message))
+    page.goto(address)
+
+    page.get_by_placeholder("Search for models").fill("multimorbidity")
+    page.locator(".result").filter(has_text="patient_summary").click()
+    page.locator("tr.column-row").first.wait_for()
+    columns = [row.split()[:2] for row in page.locator("tr.column-row").all_inner_texts()]
+    assert columns[0] == ["patient_id", "bigint"]
+    assert ["diagnoses", "text[]"] in columns
+
+    page.get_by_title("View Lineage Graph").click()
+    shown = "document.querySelector('#cy')?._cyreg?.cy.nodes(':visible').map(node => node.data('name'))"
+    page.wait_for_function(f"{shown}?.length > 1")
+    assert {"dim_patients", "fct_triage_visits", "patient_summary", "rest_api"} <= set(page.evaluate(shown))
+    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
+    assert any(canvas.evaluate(drawn) for canvas in page.locator("#cy canvas").all())
+    page.screenshot(path=tmp_path / "lineage.png")
+
+    assert asked_for == {("http", f"127.0.0.1:{clone.ports['API_PORT']}")}
+    assert broken == []
 
 
 def test_the_stack_stays_small_and_listens_on_loopback_only(clone):
@@ -217,7 +249,7 @@ def test_a_run_killed_in_the_middle_is_finished_by_the_next_start(clone, tmp_pat
         killed.wait()
     answer = clone.start("--detach")
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    status, body = clone.get("/api/facilities?q=New+Clinic", clone.dotenv()["API_TOKEN"])
+    status, body = clone.get("/api/facilities?q=New+Clinic", clone.call(".venv/bin/medilink", "token").stdout.strip())
     assert (status, len(json.loads(body))) == (200, 1)
     assert clone.call(".venv/bin/medilink", "verify", "--hash").stdout.startswith("clean")
 
@@ -231,7 +263,7 @@ def test_no_secret_and_no_patient_is_in_any_log(clone):
     }
     assert len(logs) > 5
     secrets = {
-        name: value for name, value in clone.dotenv().items() if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY"))
+        name: value for name, value in clone.dotenv().items() if name.endswith(("PASSWORD", "SECRET", "_KEY", "_KEYS"))
     }
     assert len(secrets) >= 8
     leaks = {

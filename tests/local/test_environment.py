@@ -38,12 +38,12 @@ def test_a_second_start_changes_nothing(env_file: Path) -> None:
 
 
 def test_what_is_there_is_kept_and_made_private(env_file: Path) -> None:
-    env_file.write_text("# mine\nAPI_PORT=5001\nAPI_TOKEN=chosen\nPOSTGRES_PASSWORD=\n", encoding="utf-8")
+    env_file.write_text("# mine\nAPI_PORT=5001\nAPI_CLIENT_SECRET=chosen\nPOSTGRES_PASSWORD=\n", encoding="utf-8")
     env_file.chmod(0o644)
     complete(env_file)
     values = dotenv_values(env_file)
     assert values["API_PORT"] == "5001"
-    assert values["API_TOKEN"] == "chosen"
+    assert values["API_CLIENT_SECRET"] == "chosen"
     assert values["POSTGRES_PASSWORD"]
     text = env_file.read_text(encoding="utf-8")
     assert text.startswith("# mine\n")
@@ -52,11 +52,11 @@ def test_what_is_there_is_kept_and_made_private(env_file: Path) -> None:
 
 
 def test_the_environment_wins_and_its_secrets_are_not_written(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("API_TOKEN", "from-the-environment")
+    monkeypatch.setenv("API_CLIENT_SECRET", "from-the-environment")
     monkeypatch.setenv("S3_PORT", "9911")
     complete(env_file)
     values = dotenv_values(env_file)
-    assert "API_TOKEN" not in values
+    assert "API_CLIENT_SECRET" not in values
     assert values["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9911"
 
 

@@ -23,7 +23,7 @@ VALUES = dotenv_values(EXAMPLE)
 FIELDS = {name.upper(): field for name, field in LocalSettings.model_fields.items()}
 
 # Names of others that Medilink honours, and those of the original that nothing reads yet.
-OTHERS = {"API_BASE_URL", "AWS_DEFAULT_REGION", "DBT_PROFILES_DIR", "MEDILINK_ENV_FILE"}
+OTHERS = {"AWS_DEFAULT_REGION", "DBT_PROFILES_DIR", "MEDILINK_ENV_FILE"}
 READ_BY_DBT = set(re.findall(r"env_var\('(\w+)'", (REPOSITORY / "dbt/profiles.yml").read_text(encoding="utf-8")))
 
 
@@ -63,7 +63,7 @@ class TestTheExample:
         assert [name for name in (*GENERATED, *DEFAULTS) if not completed[name]] == []
         assert completed["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9000"
         assert oct(copy.stat().st_mode)[-3:] == "600"
-        assert Settings(_env_file=copy).api_token.get_secret_value() == completed["API_TOKEN"]
+        assert Settings(_env_file=copy).api_client_secret.get_secret_value() == completed["API_CLIENT_SECRET"]
 
 
 def _explained(lines: list[str], name: str) -> bool:
@@ -134,6 +134,6 @@ class TestSecretsFromFiles:
 
     def test_start_sh_writes_no_secret_that_a_file_holds(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("from the file", encoding="utf-8")
-        monkeypatch.setenv("API_TOKEN_FILE", str(tmp_path / "secret"))
+        monkeypatch.setenv("API_CLIENT_SECRET_FILE", str(tmp_path / "secret"))
         environment.complete(tmp_path / ".env")
-        assert "API_TOKEN" not in dotenv_values(tmp_path / ".env")
+        assert "API_CLIENT_SECRET" not in dotenv_values(tmp_path / ".env")

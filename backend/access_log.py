@@ -1,0 +1,60 @@
+"""The access log: who asked for what, and which patients the answer held. What cannot be logged is not answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Flask, Response, current_app, g, request
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.access import OPEN
+from backend.database import execute_outside
+from backend.problems import unavailable
+
+# Open to anybody, and yet of interest: who got in, and who tried.
+LOGGED = frozenset({"auth.issue_token"})
+
+
+def log_accesses(app: Flask) -> None:
+    """Log every request to a closed route before its answer leaves; refusals too, except those of the rate limit."""
+
+    @app.after_request
+    def log_access(answer: Response) -> Response:
+        if not _is_of_interest() or answer.status_code == 429:
+            return answer
+        try:
+            _write(answer.status_code)
+        except SQLAlchemyError as error:
+            current_app.logger.warning("%s: access not logged: %s", request.endpoint, type(error).__name__)
+            if answer.status_code < 400:
+                return unavailable("Accesses cannot be logged, so nothing is answered. Try again in a few seconds.")
+        return answer
+
+
+def _is_of_interest() -> bool:
+    if request.url_rule is None or (request.endpoint in OPEN and request.endpoint not in LOGGED):
+        return False
+    # What browsers ask before a request of another origin.
+    return request.method != "OPTIONS"
+
+
+def note_patients(patient_ids: Iterable[int]) -> None:
+    """Say which patients the answer holds."""
+    g.setdefault("patient_ids", set()).update(patient_ids)
+
+
+def _write(status: int) -> None:
+    caller = g.get("caller")
+    execute_outside(
+        """
+        insert into audit.access_log (subject, role, address, method, route, status, patient_ids)
+        values (%(subject)s, %(role)s, %(address)s, %(method)s, %(route)s, %(status)s, %(patient_ids)s)
+        """,
+        subject=caller and (caller.subject if caller.issuer == "medilink" else f"{caller.issuer}|{caller.subject}"),
+        role=caller and caller.role,
+        address=request.remote_addr,
+        method=request.method,
+        route=str(request.url_rule),
+        status=status,
+        patient_ids=sorted(g.get("patient_ids", ())),
+    )

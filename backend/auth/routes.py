@@ -1,0 +1,58 @@
+"""Tokens for clients (OAuth 2.0 client credentials), and the keys to check them with."""
+
+from __future__ import annotations
+
+from flask import Response, abort, g, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from backend.access import log_in, tokens
+from backend.answers import json_of, operation_id, refused
+from backend.auth.schemas import KeySet, Token, TokenRequest
+from backend.parameters import Parameters
+from backend.problems import ProblemType, problem
+from backend.tokens import LIFETIME_SECONDS
+
+auth = APIBlueprint(
+    "auth",
+    __name__,
+    url_prefix="/api/auth",
+    operation_id_callback=operation_id,
+    abp_tags=[Tag(name="auth", description="Tokens, and the keys they are signed with; open to anybody")],
+    abp_responses={422: refused("unknown or invalid parameters"), 429: refused("too many requests from this address")},
+)
+
+
+@auth.post(
+    "/token",
+    responses={
+        200: Token,
+        401: refused("no such client, or another secret"),
+        503: refused("the database does not answer"),
+    },
+)
+def issue_token(query: Parameters, form: TokenRequest) -> Response:
+    """Get a token"""
+    offer = request.authorization
+    if offer is not None and offer.type == "basic":
+        client_id, secret = offer.username, offer.password
+    else:
+        client_id, secret = form.client_id, form.client_secret
+    g.caller = log_in(client_id or "", secret or "")
+    if g.caller is None:
+        abort(
+            problem(
+                ProblemType.UNAUTHORIZED,
+                "No client has this name and secret. `medilink client list` shows the names; the local client's are "
+                "API_CLIENT_ID and API_CLIENT_SECRET in .env.",
+                headers={"WWW-Authenticate": 'Basic realm="medilink", charset="UTF-8"'},
+            )
+        )
+    token = tokens().issue(g.caller.subject, g.caller.role, list(g.caller.facility_ids))
+    return json_of(Token(access_token=token, token_type="Bearer", expires_in=LIFETIME_SECONDS))  # noqa: S106 - the scheme's name
+
+
+@auth.get("/jwks", responses={200: KeySet})
+def list_keys(query: Parameters) -> Response:
+    """The public keys of the tokens, as a JWKS"""
+    return json_of(KeySet.model_validate(tokens().jwks()))

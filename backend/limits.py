@@ -1,0 +1,48 @@
+"""Rate limits: per client for those who have a token, per address for everybody else."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, Response, g, request
+from flask_limiter import Limiter, RequestLimit
+
+from backend.problems import ProblemType, problem
+from elt.settings import Settings
+
+# Pages, health, and refusals; and guesses at secrets, each of which costs an argon2id hash.
+STRANGERS = "600 per minute"
+GUESSES = "30 per minute"
+
+
+def limit(app: Flask, settings: Settings) -> None:
+    """Count requests in the configured store; while that is away, in this process's memory.
+
+    It asks who the caller is: a request must have been identified (`g.caller`) before.
+    """
+
+    def allowed() -> str:
+        if request.endpoint == "auth.issue_token":
+            return GUESSES
+        return settings.api_rate_limit if g.caller else STRANGERS
+
+    Limiter(
+        _who,
+        app=app,
+        application_limits=[allowed],
+        storage_uri=settings.api_rate_limit_storage,
+        in_memory_fallback_enabled=True,
+        on_breach=_refused,
+    )
+
+
+def _who() -> str:
+    return f"client {g.caller.subject}" if g.caller else f"address {request.remote_addr}"
+
+
+def _refused(breached: RequestLimit) -> Response:
+    return problem(
+        ProblemType.TOO_MANY_REQUESTS,
+        "More requests than one client may send. Wait as long as Retry-After says, in seconds.",
+        headers={"Retry-After": str(max(1, breached.reset_at - int(time.time())))},
+    )
