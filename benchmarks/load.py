@@ -28,7 +28,7 @@ from elt.settings import Settings
 
 COLUMNS = data.VISIT.strip()
 DATABASE = "bench_load"
-SLOW_PEERS_ROWS = 50_000
+SLOW_PEERS_ROWS = 20_000
 # A Python of their own: see run.sh.
 PEERS = Path(os.environ.get("BENCHMARK_PEERS", WORK / "peers")) / "bin" / "python"
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import chain
 
 from elt.vocabulary import FileCode, RowCode
 
@@ -114,10 +114,9 @@ class Scan:
         if split is None:
             yield from self._one_by_one(chunk, first)
             return
-        records, shapes, unfinished = split
-        numbers: Sequence[int] = range(first, first + len(records))
-        if b'"' in chunk:
-            numbers = list(accumulate((1 + record.count(b"\0") for record in records), initial=first))
+        text, shapes, unfinished = split
+        records = text.split(b"\n")[:-1]
+        numbers = _record_numbers(text, first)
         rows = list(map(self._good.__mod__, zip(numbers, records, strict=False)))
         self.records += len(rows)
         for index in self._odd(records, shapes, is_valid=chunk.isascii() or _is_utf8(chunk)):
@@ -129,7 +128,7 @@ class Scan:
             lines = unfinished.splitlines(keepends=True)
             yield self._odd_record(chain(lines, self._lines), self._lines.number - len(lines) + 1)[1]
 
-    def _split(self, chunk: bytes) -> tuple[list[bytes], bytes, bytes] | None:
+    def _split(self, chunk: bytes) -> tuple[bytes, bytes, bytes] | None:
         """The records of `chunk`, with NUL for line ends inside quotes, their shapes, and what begins its last record.
 
         A shape is what is left of a record when all that gives a file no structure is taken away. The last record is
@@ -152,17 +151,18 @@ class Scan:
         if b"\r" in chunk:
             parts[::2] = [part.replace(b"\r\n", b"\n") for part in parts[::2]]
         parts[1::2] = [part.replace(b"\n", b"\0") for part in parts[1::2]]
-        return b'"'.join(parts).split(b"\n")[:-1], shapes, unfinished
+        return b'"'.join(parts), shapes, unfinished
 
     def _odd(self, records: list[bytes], shapes: bytes, *, is_valid: bool) -> Iterable[int]:
         """Indexes of the records that do not fit the header, are blank, or are not UTF-8."""
         if is_valid and self._skeleton and shapes == (self._skeleton + b"\n") * len(records):
             return ()
-        return [
-            index
-            for index, (shape, record) in enumerate(zip(shapes.split(b"\n"), records, strict=False))
-            if shape != self._skeleton or not record or not (is_valid or _is_utf8(record))
-        ]
+        odd = {index for index, shape in enumerate(shapes.split(b"\n")[:-1]) if shape != self._skeleton}
+        if not self._skeleton:
+            odd.update(index for index, record in enumerate(records) if not record)
+        if not is_valid:
+            odd.update(index for index, record in enumerate(records) if not _is_utf8(record))
+        return odd
 
     def _one_by_one(self, chunk: bytes, first: int) -> Iterator[bytes]:
         """COPY rows of the records that start in `chunk`, each looked at by itself."""
@@ -302,6 +302,16 @@ def _line_end(held: bytes, start: int) -> int:
     if 0 <= bare < len(held) - 1 and held[bare + 1 : bare + 2] != b"\n":
         return bare + 1
     return feed + 1 if feed >= 0 else -1
+
+
+def _record_numbers(text: bytes, first: int) -> list[int]:
+    """The line on which each record of `text` starts, where NUL stands for a line end inside a record."""
+    numbers = [first]
+    for part in text.split(b"\0"):
+        ended = part.count(b"\n")
+        numbers.extend(range(first + 1, first + ended + 1))
+        first += ended + 1
+    return numbers
 
 
 def _line_count(chunk: bytes) -> int:

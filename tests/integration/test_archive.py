@@ -109,9 +109,35 @@ def test_an_object_overwritten_between_listing_and_claim_is_left_to_the_next_run
     assert (file.status, file.inserted) == ("promoted", 2)
 
 
+def test_an_unfinished_upload_is_not_there(warehouse):
+    where = {"Bucket": warehouse.settings.s3_bucket_name, "Key": warehouse.settings.s3_input_prefix + "facilities.csv"}
+    upload = {**where, "UploadId": warehouse.s3.create_multipart_upload(**where)["UploadId"]}
+    part = warehouse.s3.upload_part(**upload, PartNumber=1, Body=FACILITIES.encode())
+    assert warehouse.ingest().files == []
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    warehouse.s3.complete_multipart_upload(**upload, MultipartUpload=parts)
+    assert [file.inserted for file in warehouse.ingest().files] == [1]
+
+
+def test_an_object_too_large_for_one_copy_is_landed_in_parts(warehouse, admin, monkeypatch):
+    monkeypatch.setattr("elt.extract_from_s3.COPY_LIMIT_BYTES", 8 * 1024**2)
+    content = FACILITIES.encode() + b"\n" * 9 * 1024**2
+    warehouse.drop("facilities.csv", content)
+    assert [file.inserted for file in warehouse.ingest().files] == [1]
+    finish(warehouse, admin)
+    assert list(warehouse.objects("medical_records/archive/").values()) == [content]
+    assert warehouse.objects("medical_records/input/") == {}
+
+
 @pytest.mark.parametrize(
     "name",
-    ["patients ' ; drop.csv", "patients-ẹ̀ 100%+x.csv", "patients/../../etc.csv", "patients" + "x" * 200 + ".csv"],
+    [
+        "patients ' ; drop.csv",
+        "patients-ẹ̀ 100%+x.csv",
+        "patients/../../etc.csv",
+        "patients" + "x" * 200 + ".csv",
+        "deep/" * 190 + "patients.csv",
+    ],
 )
 def test_hostile_names_are_data(warehouse, admin, name):
     warehouse.drop(name, "facility_name,first_name,last_name\n")
@@ -119,4 +145,6 @@ def test_hostile_names_are_data(warehouse, admin, name):
     finish(warehouse, admin)
     if not name.startswith("patients/"):
         assert warehouse.objects("medical_records/input/") == {}
-        assert [key.rsplit("/", 1)[1] for key in warehouse.objects("medical_records/archive/")] == [name]
+        assert [key.rsplit("/", 1)[1] for key in warehouse.objects("medical_records/archive/")] == [
+            name.rsplit("/", 1)[-1]
+        ]
