@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that CI runs, from a clean checkout: ./test.sh [unit|integration|e2e|lint|all] [pytest's own arguments]
-# Needs what start.sh needs, and no system package beyond that. Stops nothing at the first failure; pytest's summary
+# Needs what start.sh needs; for the page that is looked at in a browser also Chromium, which it installs where it is
+# root on Debian (elsewhere that one test is skipped, loudly). Stops nothing at the first failure; pytest's summary
 # is the last thing printed, and the exit code tells of the lint steps too.
 set -euo pipefail
 
@@ -12,7 +13,7 @@ Usage: ./test.sh [unit | integration | e2e | lint | all] [pytest arguments]
   unit           no service needed; under a minute
   integration    against the embedded PostgreSQL and S3 endpoint
   e2e            start.sh itself, in a fresh clone
-  lint           ruff, mypy, sqlfluff, shellcheck, freshness of the lock and of requirements.txt
+  lint           ruff, mypy, sqlfluff, dbt parse, shellcheck, freshness of the lock and of requirements.txt
   all            lint, then every test (default)
   audit          known vulnerabilities of the locked packages, and an SBOM; fails if it could not ask
 
@@ -51,6 +52,14 @@ fi
 # Tests choose a home of their own: the data of a checkout that is in use is none of theirs.
 unset MEDILINK_HOME
 
+ensure_browser() {
+    if command -v chromium google-chrome >/dev/null || ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        return
+    fi
+    echo "Installing Debian's Chromium for the browser test (once) ..."
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null
+}
+
 failed=()
 
 step() {
@@ -65,6 +74,9 @@ lint() {
     step "ruff format" ruff format --check --output-format concise
     step "mypy" mypy
     step "sqlfluff" sqlfluff lint dbt
+    # Every warning is an error, deprecations too.
+    step "dbt parse" dbt --quiet --warn-error parse --no-partial-parse --show-all-deprecations \
+        --project-dir dbt --profiles-dir dbt
     step "shellcheck" shellcheck --external-sources start.sh test.sh deploy-ec2.sh .ci/run local/bootstrap.sh local/audit.sh \
         deployment/init.sh deployment/medilink deployment/with-secrets
     step "lock" pytest --quiet tests/unit/test_lock.py
@@ -90,11 +102,15 @@ case $what in
         ;;
     audit) exec local/audit.sh "$@" ;;
     unit) pytest -m "not integration and not e2e" "$@" || tests=$? ;;
-    e2e) pytest -m e2e "$@" || tests=$? ;;
     integration) pytest -m integration "${parallel[@]}" "$@" || tests=$? ;;
+    e2e)
+        step "browser" ensure_browser
+        pytest -m e2e "$@" || tests=$?
+        ;;
     all)
         lint
         report_lint
+        step "browser" ensure_browser
         pytest "${parallel[@]}" "$@" || tests=$?
         ;;
 esac

@@ -64,9 +64,10 @@ def archive_files(s3: S3Client, connection: Connection, settings: Settings, batc
 def _forget_staged_rows(connection: Connection, settings: Settings, batch_id: int) -> None:
     """Staged rows are kept some days for whoever looks into a run; the archive is the raw truth."""
     for feed in FEEDS:
+        staging = sql.Identifier("staging", feed)
         with connection.transaction():
             audit.assert_running(connection, batch_id)
-            connection.execute(
+            forgotten = connection.execute(
                 sql.SQL(
                     """
                     delete from {} where _file_id in (
@@ -74,9 +75,15 @@ def _forget_staged_rows(connection: Connection, settings: Settings, batch_id: in
                         where status = 'archived' and promoted_at < now() - make_interval(days => %s)
                     )
                     """
-                ).format(sql.Identifier("staging", feed)),
+                ).format(staging),
                 [settings.staging_retention_days],
-            )
+            ).rowcount
+        if forgotten:
+            with connection.transaction():
+                audit.assert_running(connection, batch_id)
+                # New rows take the place of these: a range of pages would seem to hold all files from then to now.
+                connection.execute("set local role medilink_owner")
+                connection.execute(sql.SQL("reindex table {}").format(staging))
 
 
 def _assert_archived(s3: S3Client, settings: Settings, file: LedgerFile) -> None:

@@ -6,11 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg import sql
 
 from elt.settings import Settings
@@ -95,6 +90,13 @@ def migrate(settings: Settings) -> None:
 
     Views of dbt that could stand in the way are dropped first.
     """
+    # They take 25 MB, which no other step of the pipeline needs.
+    import sqlalchemy  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(HERE / "migrations"))
 

@@ -8,6 +8,8 @@ never from data.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from psycopg import Connection
@@ -28,7 +30,17 @@ NAMED_ID = r"""
     case when btrim(_quarantine_id) ~ '^[0-9]{1,18}([.]0+)?$' then split_part(btrim(_quarantine_id), '.', 1)::bigint end
 """
 
-TEMPORARY = ("outcome", "resolved", "unresolved", "sound", "incoming")
+TEMPORARY = ("outcome", "repeated", "resolved", "sound", "incoming")
+
+# The dispositions of rows that end in quarantine.
+REFUSED = {Disposition.PARKED, Disposition.FAILED}
+
+# Of so few rows the planner needs no statistics.
+FEW_ROWS = 1000
+
+
+# How the rows of a query get into a temporary table of that name; returns how many did.
+Put = Callable[[Connection, str, str], int]
 
 
 class TooManyRejects(Exception):
@@ -41,6 +53,7 @@ def promote(connection: Connection, batch_id: int) -> None:
     First come the parked rows that can be resolved now, then the new files.
     """
     for feed in FEEDS:
+        _make_tables(connection, contract(feed))
         _replay(connection, batch_id, contract(feed))
         for file in audit.files(connection, batch_id, FileStatus.STAGED, feed):
             _promote_file(connection, file, contract(feed))
@@ -49,7 +62,16 @@ def promote(connection: Connection, batch_id: int) -> None:
 def replay(connection: Connection, batch_id: int) -> None:
     """Try the parked rows again, and nothing else."""
     for feed in FEEDS:
+        _make_tables(connection, contract(feed))
         _replay(connection, batch_id, contract(feed))
+
+
+def _make_tables(connection: Connection, feed: Contract) -> None:
+    """The temporary tables for the rows of a feed: made anew for each file, they would cost more than a small file."""
+    with connection.transaction():
+        connection.execute(f"drop table if exists {', '.join(TEMPORARY)}")
+        nothing = f"select *, null::bigint as quarantine_id, null::uuid as conflict_hash from staging.{feed.feed}"
+        _decide(connection, feed, nothing, _make)
 
 
 def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> None:
@@ -60,28 +82,42 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
                 return
             if _is_duplicate(connection, file):
                 return
-            _decide(connection, feed, _returned(feed, file) if file.is_correction else _delivered(feed, file))
-            counts = _counts(connection)
+            counts = _decide(connection, feed, _returned(feed, file) if file.is_correction else _delivered(feed, file))
             processed = connection.execute(
                 "select records_processed from audit.ingest_files where file_id = %s", [file.file_id]
             ).fetchone()[0]  # type: ignore[index]
             _assert_within_limit(connection, feed, file, processed)
-            _enter(connection, feed, file.batch_id, is_delivery=file.reprocess_of is None)
+            _enter(connection, feed, file.batch_id, counts, is_delivery=file.reprocess_of is None)
             if file.is_correction:
                 _note_strangers(connection, file)
                 _update_returned(connection, feed, file.batch_id)
-            _quarantine(connection, feed, file.batch_id)
+            if REFUSED & counts.keys():
+                _quarantine(connection, feed, file.batch_id)
+            _close_corrected(connection, feed, file.batch_id)
             audit.add_counts(connection, file.batch_id, feed.feed, "drop", processed, counts)
             columns = ", ".join(f"records_{disposition} = %s" for disposition in Disposition)
             connection.execute(
                 f"update audit.ingest_files set status = %s, promoted_at = now(), {columns} where file_id = %s",
                 [FileStatus.PROMOTED, *(counts.get(disposition, 0) for disposition in Disposition), file.file_id],
             )
+        if (inserted := counts.get(Disposition.INSERTED, 0)) > FEW_ROWS:
+            _refresh_statistics(connection, feed, inserted)
     except TooManyRejects as limit:
         with connection.transaction():
             audit.assert_running(connection, file.batch_id)
             audit.refuse_file(connection, file.file_id, FileStatus.HELD, FileCode.TOO_MANY_REJECTS, str(limit))
             connection.execute(f"delete from staging.{feed.feed} where _file_id = %s", [file.file_id])
+
+
+def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -> None:
+    """Let the planner know of a table that has grown much: the next feed refers to it before autovacuum comes by."""
+    with connection.transaction():
+        known = connection.execute(
+            "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.feed}"]
+        ).fetchone()
+        if known and inserted > 0.1 * known[0]:
+            connection.execute("set local role medilink_owner")  # Nobody else may.
+            connection.execute(f"analyze public.{feed.feed}")
 
 
 def _assert_within_limit(connection: Connection, feed: Contract, file: LedgerFile, processed: int) -> None:
@@ -162,8 +198,8 @@ def _replay(connection: Connection, batch_id: int, feed: Contract) -> None:
             """
             with connection.transaction():
                 audit.assert_running(connection, batch_id)
-                _decide(connection, feed, of_file)
-                _settle(connection, feed, batch_id)
+                counts = _decide(connection, feed, of_file)
+                _settle(connection, feed, batch_id, counts)
     finally:
         if not connection.broken:
             connection.execute("drop table if exists replayable")
@@ -226,10 +262,10 @@ def _note_strangers(connection: Connection, file: LedgerFile) -> None:
     )
 
 
-def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
+def _settle(connection: Connection, feed: Contract, batch_id: int, counts: dict[Disposition, int]) -> None:
     """Enter replayed rows, and close their quarantine entries (or say why they fail now)."""
     processed = connection.execute("select count(*) from incoming").fetchone()[0]  # type: ignore[index]
-    _enter(connection, feed, batch_id, is_delivery=True)
+    _enter(connection, feed, batch_id, counts, is_delivery=True)
     connection.execute(
         """
         update quarantine.entries as entry
@@ -248,83 +284,82 @@ def _settle(connection: Connection, feed: Contract, batch_id: int) -> None:
         where entry.quarantine_id = outcome.quarantine_id and outcome.disposition = 'failed'
         """
     )
-    audit.add_counts(connection, batch_id, feed.feed, "replay", processed, _counts(connection))
+    audit.add_counts(connection, batch_id, feed.feed, "replay", processed, counts)
 
 
-def _resolve(connection: Connection, feed: Contract, source: str) -> None:
-    """Make the temporary tables `incoming`, `sound` and `resolved`.
+def _make(connection: Connection, table: str, query: str) -> int:
+    """Make the temporary table that will hold the rows of such a query; each commit empties it."""
+    return connection.execute(f"create temp table {table} on commit delete rows as {query} with no data").rowcount
+
+
+def _fill(connection: Connection, table: str, query: str) -> int:
+    """Put the rows of a query into its temporary table; returns their number."""
+    return connection.execute(f"insert into {table} {query}").rowcount
+
+
+def _resolve(connection: Connection, feed: Contract, source: str, put: Put = _fill) -> int:
+    """Fill the temporary tables `incoming`, `sound` and `resolved`; returns the number of rows.
 
     `incoming` holds all rows, checked; `sound` the first of each kind, without errors. A sound row that stands in
     production as it was last delivered is known by its hash and needs no resolving.
     """
-    connection.execute(f"drop table if exists {', '.join(TEMPORARY)}")
-    columns = ", ".join(column.name for column in feed.columns)
+    connection.execute("set local work_mem = '128MB'")
     as_normalised = ", ".join(f"{checks.normalised(column)} as {column.name}" for column in feed.columns)
     as_canonical = ", ".join(f"{checks.canonical(column)} as {column.name}" for column in feed.columns)
-    delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
-    connection.execute(f"""
-        create temp table incoming on commit drop as
-        with source as ({source}),
-        normalised as (
-            select
-                _file_id as file_id, _row_number as row_number, quarantine_id, conflict_hash,
-                _reject_code, _reject_text, {as_normalised},
-                case when _reject_code is null
-                    then jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(_extra, '{{}}')
-                end as delivered
-            from source
-        ),
-        spelled as (
-            select
-                file_id, row_number, quarantine_id, conflict_hash, _reject_code, _reject_text, delivered, {as_canonical}
-            from normalised
-        ),
-        hashed as (
-            select
-                *,
-                case when _reject_code is null then {checks.row_hash(feed)} else md5(_reject_text)::uuid end as row_hash
-            from spelled
-        )
+    # `offset 0` keeps the planner from computing an expression once for each place that it is used in.
+    incoming = f"""
         select
             *,
             case
                 when _reject_code is not null then array[':' || _reject_code]
                 when row_hash = conflict_hash then array[':{RowCode.CONFLICTING_KEY}']
                 else {checks.errors(feed)}
-            end as errors,
-            case when _reject_code is null then {checks.delivered_key(feed)} end as delivered_key
-        from hashed
-    """)
-    connection.execute(f"""
-        create temp table sound on commit drop as
-        with first_of_its_kind as (
-            select distinct on (row_hash)
-                file_id, row_number, quarantine_id, row_hash, delivered_key, {columns}
-            from incoming
-            where errors = '{{}}'
-            order by row_hash, row_number
-        )
-        select distinct on (first_of_its_kind.row_hash)
-            first_of_its_kind.*, known.id as known_id, known._key as known_key
-        from first_of_its_kind
-        left join public.{feed.feed} as known on known._delivered_hash = first_of_its_kind.row_hash
-        order by first_of_its_kind.row_hash, known.id
-    """)
-    connection.execute(f"""
-        create temp table unresolved on commit drop as
-        select file_id, row_number, {columns} from sound where known_id is null
-    """)
-    connection.execute("analyze sound, unresolved")
-    connection.execute(f"create temp table resolved on commit drop as {_promotion(feed)}")
+            end as errors
+        from (
+            select
+                *,
+                case when _reject_code is null then {checks.row_hash(feed)} else md5(_reject_text)::uuid end as row_hash
+            from (
+                select
+                    file_id, row_number, quarantine_id, conflict_hash, _reject_code, _reject_text, {as_canonical}
+                from (
+                    select
+                        _file_id as file_id, _row_number as row_number, quarantine_id, conflict_hash,
+                        _reject_code, _reject_text, {as_normalised}
+                    from ({source}) as source
+                    offset 0
+                ) as normalised
+                offset 0
+            ) as spelled
+            offset 0
+        ) as hashed
+    """
+    rows = put(connection, "incoming", incoming)
+    if rows > FEW_ROWS:
+        connection.execute("analyze incoming")
+    sound = f"""
+        select distinct on (incoming.row_hash)
+            file_id, row_number, quarantine_id, row_hash, {", ".join(f"incoming.{c.name}" for c in feed.columns)},
+            known.id as known_id, known._key as known_key
+        from incoming
+        left join public.{feed.feed} as known on known._delivered_hash = incoming.row_hash
+        where errors = '{{}}'
+        order by incoming.row_hash, incoming.row_number, known.id
+    """
+    put(connection, "sound", sound)
+    if rows > FEW_ROWS:
+        connection.execute("analyze sound")
+    put(connection, "resolved", _promotion(feed, "known_id is null"))
+    return rows
 
 
-def _decide(connection: Connection, feed: Contract, source: str) -> None:
-    """Make the temporary table `outcome`: one row, and one disposition, for each row of `source`."""
+def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fill) -> dict[Disposition, int]:
+    """Fill the temporary table `outcome`, a row and a disposition for each row of `source`; returns the counts."""
     # Nobody writes this table meanwhile, so that what is decided here holds when it is entered.
     connection.execute(f"lock table public.{feed.feed} in share row exclusive mode")
-    _resolve(connection, feed, source)
+    rows = _resolve(connection, feed, source, put)
     _resolve_contested(connection, feed)
-    production = _production_columns(connection)
+    production = _production(connection)
     attributes = ", ".join(f"resolved.{column}" for column in feed.attributes)
     # An event without an id that was delivered before is a duplicate; an entity, or an event with an id, is unchanged.
     known_again = (
@@ -332,24 +367,38 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
         if feed.identifier
         else "'unchanged'"
     )
-    differs = " or ".join(_differs(connection, column) for column in feed.attributes)
+    differs = " or ".join(_differs(column, production[column]) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
-    connection.execute(f"""
-        create temp table outcome on commit drop as
+    # Only where a key stands in the file more than once does the order of the rows matter.
+    repeated = f"""
+        select
+            file_id, row_number, row_number() over by_key as nth,
+            md5(row({attributes})::text) = first_value(md5(row({attributes})::text)) over by_key as agrees
+        from resolved
+        where code is null and key in (select key from resolved where code is null group by key having count(*) > 1)
+        window by_key as (partition by key order by row_number)
+    """
+    put(connection, "repeated", repeated)
+    if rows > FEW_ROWS:
+        connection.execute("analyze resolved, repeated")
+    columns = ", ".join(f"incoming.{column.name}" for column in feed.columns)
+    # The key as delivered is asked for in quarantine only: of all rows where an open entry may have the same.
+    waiting = connection.execute(
+        "select 1 from quarantine.entries where feed = %s and closed_at is null and delivered_key is not null limit 1",
+        [feed.feed],
+    ).fetchone()
+    by_key = "true" if waiting else "disposition in ('parked', 'failed')"
+    outcome = f"""
         with ranked as (
             select
-                resolved.*, known.id as known_id, md5(row({attributes})::text) as attributes,
-                sound.row_hash is not distinct from known._delivered_hash as is_as_delivered,
-                coalesce({differs}, false) as differs, coalesce({moves}, false) as moves, {known_again} as known_again
+                resolved.file_id, resolved.row_number, resolved.candidates, resolved.code, resolved.code_column,
+                known.id as known_id, sound.row_hash is not distinct from known._delivered_hash as is_as_delivered,
+                coalesce({differs}, false) as differs, coalesce({moves}, false) as moves, {known_again} as known_again,
+                coalesce(repeated.nth, 1) as nth, repeated.agrees
             from resolved
             inner join sound using (file_id, row_number)
             left join public.{feed.feed} as known on known._key = resolved.key
-        ),
-        in_order as (
-            select
-                *, row_number() over by_key as nth, first_value(attributes) over by_key as first_attributes
-            from ranked
-            window by_key as (partition by key, code is null order by row_number)
+            left join repeated using (file_id, row_number)
         ),
         decided as (
             select
@@ -357,7 +406,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
                 case
                     when code is not null then 'parked'
                     when moves then 'failed'
-                    when nth > 1 and attributes = first_attributes then 'duplicate'
+                    when nth > 1 and agrees then 'duplicate'
                     when nth > 1 then 'failed'
                     when known_id is null then 'inserted'
                     when is_as_delivered or not differs then known_again
@@ -365,7 +414,7 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
                 end as disposition,
                 case when code is not null then code when moves or nth > 1 then '{RowCode.CONFLICTING_KEY}' end as code,
                 code_column
-            from in_order
+            from ranked
             union all
             select sound.file_id, sound.row_number, sound.known_id, null, {known_again}, null, null
             from sound
@@ -374,35 +423,61 @@ def _decide(connection: Connection, feed: Contract, source: str) -> None:
             )
         )
         select
-            incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash, incoming.delivered_key,
-            decided.known_id, decided.candidates, incoming.delivered, incoming._reject_text as delivered_text,
-            case
-                when incoming.errors <> '{{}}' then 'failed'
-                when decided.disposition is null then 'duplicate'
-                else decided.disposition
-            end as disposition,
-            case
-                when incoming.errors <> '{{}}' then split_part(incoming.errors[1], ':', 2)
-                when decided.disposition in ('parked', 'failed') then decided.code
-            end as code,
-            case
-                when incoming.errors <> '{{}}' then nullif(split_part(incoming.errors[1], ':', 1), '')
-                when decided.disposition = 'parked' then decided.code_column
-            end as code_column,
-            case
-                when incoming.errors <> '{{}}' then (
-                    select jsonb_agg(jsonb_build_object(
-                        'column', nullif(split_part(error, ':', 1), ''), 'code', split_part(error, ':', 2)
-                    ))
-                    from unnest(incoming.errors) as error
-                )
-                when decided.disposition in ('parked', 'failed')
-                    then jsonb_build_array(jsonb_build_object('column', decided.code_column, 'code', decided.code))
-            end as errors
-        from incoming
-        left join decided using (file_id, row_number)
-    """)
-    connection.execute("analyze outcome (disposition, row_hash, delivered_key, quarantine_id)")
+            file_id, row_number, quarantine_id, row_hash, known_id, candidates, disposition, code, code_column, errors,
+            _reject_text as delivered_text, null::jsonb as delivered,
+            case when _reject_code is null and ({by_key}) then {checks.delivered_key(feed)} end as delivered_key
+        from (
+            select
+                incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash,
+                incoming._reject_code, incoming._reject_text, {columns}, decided.known_id, decided.candidates,
+                case
+                    when incoming.errors <> '{{}}' then 'failed'
+                    when decided.disposition is null then 'duplicate'
+                    else decided.disposition
+                end as disposition,
+                case
+                    when incoming.errors <> '{{}}' then split_part(incoming.errors[1], ':', 2)
+                    when decided.disposition in ('parked', 'failed') then decided.code
+                end as code,
+                case
+                    when incoming.errors <> '{{}}' then nullif(split_part(incoming.errors[1], ':', 1), '')
+                    when decided.disposition = 'parked' then decided.code_column
+                end as code_column,
+                case
+                    when incoming.errors <> '{{}}' then (
+                        select jsonb_agg(jsonb_build_object(
+                            'column', nullif(split_part(error, ':', 1), ''), 'code', split_part(error, ':', 2)
+                        ))
+                        from unnest(incoming.errors) as error
+                    )
+                    when decided.disposition in ('parked', 'failed')
+                        then jsonb_build_array(jsonb_build_object('column', decided.code_column, 'code', decided.code))
+                end as errors
+            from incoming
+            left join decided using (file_id, row_number)
+            offset 0
+        ) as settled
+    """
+    put(connection, "outcome", outcome)
+    counts = {
+        Disposition(disposition): count
+        for disposition, count in connection.execute("select disposition, count(*) from outcome group by disposition")
+    }
+    if REFUSED & counts.keys():
+        delivered = ", ".join(f"'{column.name}', source.{column.name}" for column in feed.columns)
+        # A source without statistics is taken for one row: it would be read once for each refused row.
+        connection.execute("set local enable_nestloop = off")
+        connection.execute(f"""
+            update outcome
+            set delivered = jsonb_strip_nulls(jsonb_build_object({delivered})) || coalesce(source._extra, '{{}}')
+            from ({source}) as source
+            where source._file_id = outcome.file_id and source._row_number = outcome.row_number
+                and outcome.disposition in ('parked', 'failed') and source._reject_code is null
+        """)
+        connection.execute("set local enable_nestloop = on")
+    if rows > FEW_ROWS:
+        connection.execute("analyze outcome (disposition, row_hash, delivered_key, quarantine_id)")
+    return counts
 
 
 def _resolve_contested(connection: Connection, feed: Contract) -> None:
@@ -410,19 +485,12 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
 
     The first one is taken.
     """
-    connection.execute("truncate unresolved")
-    columns = ", ".join(column.name for column in feed.columns)
-    contested = connection.execute(
-        f"""
-        insert into unresolved
-        select file_id, row_number, {columns} from sound
-        where known_id is not null and known_key in (select key from resolved where code is null)
-        """
-    ).rowcount
-    if contested:
-        connection.execute(f"insert into resolved {_promotion(feed)}")
+    if not connection.execute("select 1 from sound where known_id is not null limit 1").fetchone():
+        return
+    contested = "known_id is not null and known_key in (select key from resolved where code is null)"
+    if _fill(connection, "resolved", _promotion(feed, contested)):
         # What a known row refers to was settled when it was entered; it never moves afterwards.
-        references = [column for column in ("facility_id", "patient_id") if column in _production_columns(connection)]
+        references = [column for column in ("facility_id", "patient_id") if column in _production(connection)]
         kept = "".join(f", {column} = known.{column}" for column in references)
         connection.execute(f"""
             update resolved
@@ -433,43 +501,47 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
         """)
 
 
-def _enter(connection: Connection, feed: Contract, batch_id: int, *, is_delivery: bool) -> None:
+def _enter(
+    connection: Connection, feed: Contract, batch_id: int, counts: dict[Disposition, int], *, is_delivery: bool
+) -> None:
     """Insert what is new, in the order of the file; change what differs; count repeated events.
 
     Bytes that are promoted again are no delivery: they repeat nothing but what they enter themselves.
     """
-    production = _production_columns(connection)
+    production = _production(connection)
     columns = ", ".join(production)
     values = ", ".join(f"resolved.{column}" for column in production)
-    connection.execute(
-        f"""
-        insert into public.{feed.feed} (
-            {columns}{", _key" if feed.identifier else ""}, _delivered_hash,
-            _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
+    if Disposition.INSERTED in counts:
+        connection.execute(
+            f"""
+            insert into public.{feed.feed} (
+                {columns}{", _key" if feed.identifier else ""}, _delivered_hash,
+                _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
+            )
+            select
+                {values}{", resolved.key" if feed.identifier else ""}, outcome.row_hash,
+                outcome.file_id, outcome.row_number, %(batch)s, outcome.file_id, outcome.row_number, %(batch)s
+            from outcome
+            inner join resolved using (file_id, row_number)
+            where outcome.disposition = 'inserted'
+            order by outcome.file_id, outcome.row_number
+            """,
+            {"batch": batch_id},
         )
-        select
-            {values}{", resolved.key" if feed.identifier else ""}, outcome.row_hash,
-            outcome.file_id, outcome.row_number, %(batch)s, outcome.file_id, outcome.row_number, %(batch)s
-        from outcome
-        inner join resolved using (file_id, row_number)
-        where outcome.disposition = 'inserted'
-        order by outcome.file_id, outcome.row_number
-        """,
-        {"batch": batch_id},
-    )
-    changes = ", ".join(f"{column} = {_merged(connection, column)}" for column in feed.attributes)
-    connection.execute(
-        f"""
-        update public.{feed.feed} as known
-        set {changes}, updated_at = now(), _delivered_hash = outcome.row_hash,
-            _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
-        from outcome
-        inner join resolved using (file_id, row_number)
-        where outcome.disposition = 'updated' and known.id = outcome.known_id
-        """,
-        [batch_id],
-    )
-    if feed.identifier:
+    if Disposition.UPDATED in counts:
+        changes = ", ".join(f"{column} = {_merged(column, production[column])}" for column in feed.attributes)
+        connection.execute(
+            f"""
+            update public.{feed.feed} as known
+            set {changes}, updated_at = now(), _delivered_hash = outcome.row_hash,
+                _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
+            from outcome
+            inner join resolved using (file_id, row_number)
+            where outcome.disposition = 'updated' and known.id = outcome.known_id
+            """,
+            [batch_id],
+        )
+    if feed.identifier and Disposition.DUPLICATE in counts:
         connection.execute(
             f"""
             update public.{feed.feed} as known
@@ -541,8 +613,7 @@ def _update_returned(connection: Connection, feed: Contract, batch_id: int) -> N
 def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
     """Enter failed and parked rows, one open entry for each distinct row.
 
-    A row that a steward discarded stays discarded, however often it is delivered. The entries that sound rows of this
-    file correct are closed: by the `_quarantine_id` they carry, or by their key.
+    A row that a steward discarded stays discarded, however often it is delivered.
     """
     # Entries written a moment ago have no statistics: taken for one row, each would be compared with each.
     connection.execute("set local enable_nestloop = off")
@@ -589,6 +660,16 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
         """,
         {"feed": feed.feed},
     )
+    connection.execute("set local enable_nestloop = on")
+
+
+def _close_corrected(connection: Connection, feed: Contract, batch_id: int) -> None:
+    """Close the entries that sound rows of this file correct: by the `_quarantine_id` they carry, or by their key."""
+    if not connection.execute(
+        "select 1 from quarantine.entries where feed = %s and closed_at is null limit 1", [feed.feed]
+    ).fetchone():
+        return
+    connection.execute("set local enable_nestloop = off")
     connection.execute(
         """
         update quarantine.entries as entry
@@ -616,38 +697,35 @@ def _quarantine(connection: Connection, feed: Contract, batch_id: int) -> None:
     connection.execute("set local enable_nestloop = on")
 
 
-def _counts(connection: Connection) -> dict[Disposition, int]:
-    rows = connection.execute("select disposition, count(*) from outcome group by disposition").fetchall()
-    return {Disposition(disposition): count for disposition, count in rows}
+def _promotion(feed: Contract, which: str) -> str:
+    """The feed's promotion statement over those of the sound rows; events share how they find whom they are about."""
+    statement = _statement(feed.feed)
+    if feed.identifier:
+        statement += _statement("_event_references")
+    columns = ", ".join(column.name for column in feed.columns)
+    return f"with unresolved as (select file_id, row_number, {columns} from sound where {which})\n{statement}"
 
 
-def _promotion(feed: Contract) -> str:
-    """The feed's promotion statement; events share how they find whom they are about."""
-    statement = (PROMOTION / f"{feed.feed}.sql").read_text(encoding="utf-8")
-    return (
-        statement + (PROMOTION / "_event_references.sql").read_text(encoding="utf-8") if feed.identifier else statement
-    )
+@cache
+def _statement(name: str) -> str:
+    return (PROMOTION / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _production_columns(connection: Connection) -> list[str]:
-    columns = connection.execute("select * from resolved limit 0").description or []
-    return [column.name for column in columns if column.name not in BOOKKEEPING]
+def _production(connection: Connection) -> dict[str, str]:
+    """The production columns that the feed's promotion statement yields, and their types."""
+    described = connection.execute("select * from resolved limit 0").description or []
+    return {column.name: column.type_display for column in described if column.name not in BOOKKEEPING}
 
 
-def _is_json(connection: Connection, column: str) -> bool:
-    described = connection.execute(f"select {column} from resolved limit 0").description or []
-    return described[0].type_display == "jsonb"
-
-
-def _differs(connection: Connection, column: str) -> str:
+def _differs(column: str, kind: str) -> str:
     """SQL: whether a delivered attribute differs from the one in production; what is not given never differs."""
-    if _is_json(connection, column):
+    if kind == "jsonb":
         return f"known.{column} || resolved.{column} is distinct from known.{column}"
     return f"(resolved.{column} is not null and resolved.{column} is distinct from known.{column})"
 
 
-def _merged(connection: Connection, column: str) -> str:
+def _merged(column: str, kind: str) -> str:
     """SQL: the attribute after an update; what is not given never erases what is there."""
-    if _is_json(connection, column):
+    if kind == "jsonb":
         return f"known.{column} || resolved.{column}"
     return f"coalesce(resolved.{column}, known.{column})"

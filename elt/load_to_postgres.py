@@ -17,8 +17,7 @@ from elt.audit import LedgerFile
 from elt.contract import Contract, contract
 from elt.decoding import in_utf8, unpacked
 from elt.extract_from_s3 import read_blocks
-from elt.header import fold_header
-from elt.quarantine import ESCAPE, EXPORTED, QUARANTINE_ID
+from elt.header import ESCAPE, EXPORTED, QUARANTINE_ID, fold_header
 from elt.scanner import FileRefused, Scan
 from elt.settings import Settings
 from elt.vocabulary import FileCode, FileStatus
@@ -45,8 +44,42 @@ def load_feed(s3: S3Client, connection: Connection, settings: Settings, batch_id
     A file that cannot be read at all is held or rejected with a code, leaves no row behind, and does not stop the
     others.
     """
+    _put_back_lost(connection, batch_id, feed)
     claimed = audit.files(connection, batch_id, FileStatus.CLAIMED, feed)
-    return sum(_load_file(s3, connection, settings, file, contract(feed)) for file in claimed)
+    records = sum(_load_file(s3, connection, settings, file, contract(feed)) for file in claimed)
+    if records:
+        _index_staged(connection, feed)
+    return records
+
+
+def _put_back_lost(connection: Connection, batch_id: int, feed: str) -> None:
+    """Staging is unlogged: a file whose staged records a crash of the server took away is staged anew."""
+    with connection.transaction():
+        audit.assert_running(connection, batch_id)
+        connection.execute(
+            sql.SQL("""
+                update audit.ingest_files as file set status = 'claimed', records_processed = null, staged_at = null
+                where batch_id = %s and feed = %s and status = 'staged' and records_processed > 0
+                    and not exists (select from {} where _file_id = file.file_id)
+            """).format(sql.Identifier("staging", feed)),
+            [batch_id, feed],
+        )
+
+
+def _index_staged(connection: Connection, feed: str) -> None:
+    """Let promotion find the rows of a file: an index of page ranges learns of new ones only when it is told."""
+    with connection.transaction():
+        connection.execute("set local role medilink_owner")  # Nobody else may.
+        connection.execute(
+            """
+            select brin_summarize_new_values(indexrelid) from pg_index
+            inner join pg_class on pg_class.oid = indexrelid
+            inner join pg_am on pg_am.oid = relam and amname = 'brin'
+            where indrelid = %s::regclass
+            """,
+            [f"staging.{feed}"],
+        )
+        connection.execute(sql.SQL("analyze {} (_file_id)").format(sql.Identifier("staging", feed)))
 
 
 def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: LedgerFile, feed: Contract) -> int:
@@ -60,7 +93,7 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
             answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))
             blocks = _hashed(read_blocks(answer["Body"]), digest)
             with _reading(blocks, (file.batch_id, file.file_id), feed) as scan:
-                warning = _copy(connection, scan, feed)
+                warning = stage(connection, scan, feed)
             if digest.hexdigest() != file.sha256:
                 raise ArchivedBytesDiffer(
                     f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}."
@@ -114,7 +147,7 @@ def _reading(blocks: Iterator[bytes], labels: tuple[int, ...], feed: Contract) -
         yield Scan(in_utf8(unpacked(blocks), feed.encodings), labels, partial(delimiter_of, feed=feed))
 
 
-def _copy(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str | None:
+def stage(connection: Connection, scan: Scan | Workbook, feed: Contract) -> str | None:
     """COPY the scan's blocks into the feed's staging table; returns a warning about the header, if any."""
     returned = _returned(scan.header)
     columns = map_header(["" if cell in returned else cell for cell in scan.header], feed, scan.place)

@@ -74,6 +74,9 @@ class Pipeline:
     def promote(self, batch_id: int) -> None:
         """Enter staged and parked rows into the production tables."""
         with self._step(batch_id, "generate_ids_and_transform"), self.connect("loader") as connection:
+            # What a crash of the server took out of staging since it was loaded is loaded again; mostly nothing.
+            for feed in FEEDS:
+                load_feed(self.s3, connection, self.settings, batch_id, feed)
             promote(connection, batch_id)
 
     def replay(self, run_key: str, patience: float = 0) -> int:

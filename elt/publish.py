@@ -21,10 +21,13 @@ from elt.settings import Settings
 from elt.transform import GOOD
 from elt.vocabulary import FileStatus
 
-SCHEMAS = ("analytics", "research")
+# The published schemas, and who may enter them; the tables are granted one by one in dbt_project.yml.
+READERS = {"analytics": ("api_read", "bi_reader", "loader"), "research": ("bi_reader",)}
 
-# A reader holds the gate for one request; the publisher steps back and tries again rather than hold up new readers.
-GATE_TRIES = 12
+# A reader holds the gate for one request, of which the API ends every statement after 10 seconds: the publisher waits
+# for the longest of them, and then steps back and tries again rather than hold up new readers.
+GATE_SECONDS = 10
+GATE_TRIES = 6
 
 
 class NotPublishable(Exception):
@@ -58,16 +61,16 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
         _drop_replaced(connection)
         return
     _assert_whole(connection, batch_id, settings.medilink_home / "dbt" / "manifest.json")
-    for schema in SCHEMAS:
-        connection.execute(f"grant usage on schema {schema}_next to bi_reader")
-    connection.execute("grant usage on schema analytics_next to api_read, loader")
     bind_to_facilities(connection, "analytics_next")
     _behind_the_gate(connection, lambda: _swap(connection, batch_id))
     _drop_replaced(connection)
 
 
 def bind_to_facilities(connection: Connection, schema: str) -> None:
-    """Let the API see what belongs to a facility only within its context, as in production (`own_facilities`)."""
+    """Let the API see what belongs to a facility only within its context, as in production (`own_facilities`).
+
+    Repeating it changes nothing: a publisher may have been killed, or turned away, after it.
+    """
     for (table,) in connection.execute(
         """
         select attrelid::regclass::text from pg_attribute
@@ -79,6 +82,8 @@ def bind_to_facilities(connection: Connection, schema: str) -> None:
         connection.execute(
             f"""
             alter table {table} enable row level security;
+            drop policy if exists own_facilities on {table};
+            drop policy if exists every_facility on {table};
             create policy own_facilities on {table} for select to api_read
                 using (facility_id = any ((select public.facilities_in_context())::bigint[]));
             create policy every_facility on {table} for select to api_read_all, bi_reader using (true);
@@ -114,7 +119,7 @@ def _behind_the_gate(connection: Connection, swap: Callable[[], None]) -> None:
     for remaining in reversed(range(GATE_TRIES)):
         try:
             with connection.transaction():
-                connection.execute("set local lock_timeout = '5s'")
+                connection.execute(f"set local lock_timeout = '{GATE_SECONDS}s'")
                 connection.execute("lock table audit.publish_gate in access exclusive mode")
                 swap()
                 _assert_grants(connection)
@@ -131,7 +136,7 @@ def _swap(connection: Connection, batch_id: int) -> None:
     row = connection.execute(
         "insert into audit.releases (batch_id) values (%s) returning release_id", [batch_id]
     ).fetchone()
-    for schema in SCHEMAS:
+    for schema, readers in READERS.items():
         # A DROP inside the swap would deadlock with readers outside the gate: the schema is renamed here, and dropped
         # later.
         if _exists(connection, f"{schema}_previous"):
@@ -140,6 +145,7 @@ def _swap(connection: Connection, batch_id: int) -> None:
         connection.execute(f"alter schema {schema}_next rename to {schema}")
         # A comment goes where the schema goes: it tells which release stands under which name.
         connection.execute(f"comment on schema {schema} is 'release {row[0]}'")  # type: ignore[index]
+        connection.execute(f"grant usage on schema {schema} to {', '.join(readers)}")
     connection.execute(
         "update audit.ingest_files set status = %s, published_at = now() where status = %s",
         [FileStatus.PUBLISHED, FileStatus.PROMOTED],
@@ -152,7 +158,7 @@ def _swap_back(connection: Connection) -> None:
     ).fetchone()
     if previous is None or previous[0] is None:
         raise NothingToRollBackTo("there is no release before the one that is live. Mend the data, and run again.")
-    for schema in SCHEMAS:
+    for schema in READERS:
         connection.execute(f"alter schema {schema} rename to {schema}_withdrawn")
         connection.execute(f"alter schema {schema}_previous rename to {schema}")
         connection.execute(f"alter schema {schema}_withdrawn rename to {schema}_previous")
@@ -184,28 +190,58 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
 
 
 def _assert_grants(connection: Connection) -> None:
-    """Every published table can be read by those it is meant for, no research table by the API, none by everyone."""
+    """What is published can be read by those it is meant for, and by nobody else.
+
+    The API reads all marts and nothing of `research`; BI reads `research` and the marts without patients.
+    """
     wrong = connection.execute(
         """
         select nspname || '.' || relname
         from pg_class
         inner join pg_namespace on pg_namespace.oid = relnamespace
-        where relkind in ('r', 'v', 'm') and (
-            nspname = 'analytics' and not has_table_privilege('api_read', pg_class.oid, 'select')
-            or nspname = 'research' and not has_table_privilege('bi_reader', pg_class.oid, 'select')
-            or nspname = 'research' and has_table_privilege('api_read', pg_class.oid, 'select')
-            or nspname in ('analytics', 'research') and exists (select from aclexplode(relacl) where grantee = 0)
+        where relkind in ('r', 'v', 'm') and nspname in ('analytics', 'research') and (
+            not has_table_privilege(
+                case nspname when 'analytics' then 'api_read' else 'bi_reader' end, pg_class.oid, 'select'
+            )
+            or exists (
+                select from aclexplode(relacl)
+                where grantee <> relowner and not (
+                    privilege_type = 'SELECT'
+                    and case grantee::regrole::text
+                        when 'api_read' then nspname = 'analytics'
+                        when 'bi_reader' then nspname = 'research' or not exists (
+                            select from pg_attribute where attrelid = pg_class.oid and attname = 'patient_id'
+                        )
+                        else false
+                    end
+                )
+            )
             or nspname = 'analytics' and not relrowsecurity and exists (
                 select from pg_attribute where attrelid = pg_class.oid and attname in ('facility_id', 'patient_id')
             )
         )
+        order by 1
         """
     ).fetchall()
+    for schema, readers in READERS.items():
+        wrong += connection.execute(
+            """
+            select 'schema ' || nspname
+            from pg_namespace
+            where nspname = %s and %s::text[] is distinct from (
+                select array_agg(grantee::regrole::text order by grantee::regrole::text)
+                from aclexplode(nspacl)
+                where grantee <> nspowner
+            )
+            """,
+            [schema, sorted(readers)],
+        ).fetchall()
     if wrong:
         names = ", ".join(row[0] for row in wrong)
         raise NotPublishable(
-            f"{names}: not granted as declared (analytics to api_read, research to bi_reader only, nothing to public), "
-            "or not bound to facilities (a table with patient_id needs facility_id). Check `grants` in dbt_project.yml."
+            f"{names}: not granted as declared (marts to api_read, and to bi_reader if they hold no patients; research "
+            "to bi_reader only; nothing to anybody else), or not bound to facilities (a table with patient_id needs "
+            "facility_id). What was live stays live. Check `grants` in dbt/."
         )
 
 
@@ -217,7 +253,7 @@ def _drop_replaced(connection: Connection) -> None:
     for (name,) in names:
         try:
             with connection.transaction():
-                connection.execute("set local lock_timeout = '5s'")
+                connection.execute("set local lock_timeout = '1s'")
                 connection.execute(f"drop schema {name} cascade")
         except psycopg.errors.LockNotAvailable:
             continue

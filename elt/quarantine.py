@@ -21,19 +21,13 @@ from psycopg.rows import class_row, dict_row
 
 from elt.contract import Contract, contract
 from elt.data_dictionary import rule
+from elt.header import EXPORTED
 from elt.vocabulary import ROW_ADVICE, RowCode
-
-QUARANTINE_ID = "_quarantine_id"
-
-# The bookkeeping of an export, beside the feed's own columns. `_text` is a record that could not be placed into them.
-EXPORTED = (QUARANTINE_ID, "_error_code", "_error_column", "_file", "_row", "_text")
 
 # A spreadsheet takes what begins so for a formula. What looks escaped already is escaped once more, so that the way in
 # can take exactly one escape away.
 FORMULA = re.compile(r"'*[=+@\t\r-]")
 ESCAPED_FORMULA = re.compile(r"'+[=+@\t\r-]")
-# The same in the way in, for Python and PostgreSQL alike.
-ESCAPE = r"^'(?='*[=+@\t\r-])"
 
 # Characters that XML cannot hold, and what would be read as one of their names.
 UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f]|_(?=x[0-9A-Fa-f]{4}_)")

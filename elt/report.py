@@ -160,10 +160,11 @@ def batch_report(connection: Connection, run_key: str | None = None) -> BatchRep
             """
             select
                 count(*) filter (where resource_type = 'model' and status = 'success') as models_built,
-                count(*) filter (where resource_type <> 'model' and status = 'pass') as tests_passed,
-                count(*) filter (where resource_type <> 'model' and status = 'warn') as tests_warned,
-                count(*) filter (where resource_type <> 'model' and status in ('fail', 'error')) as tests_failed
-            from audit.dbt_results where batch_id = %(batch)s
+                count(*) filter (where is_test and status = 'pass') as tests_passed,
+                count(*) filter (where is_test and status = 'warn') as tests_warned,
+                count(*) filter (where is_test and status in ('fail', 'error')) as tests_failed
+            from (select *, resource_type in ('test', 'unit_test') as is_test from audit.dbt_results) as results
+            where batch_id = %(batch)s
             """,
             arguments,
         ).fetchall()[0]

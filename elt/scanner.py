@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 
 from elt.vocabulary import FileCode, RowCode
 
@@ -27,6 +27,8 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 
 # UTF-8 taken for windows-1252 and written as UTF-8 again looks like this; the last is the mark of a lost letter.
 MOJIBAKE = (b"\xc3\x83\xc2", b"\xc3\x82\xc2", b"\xc3\xa2\xe2\x82\xac", b"\xc3\xa1\xc2", b"\xef\xbf\xbd")
+# Bytes that are rare otherwise, of which each of these has one.
+MOJIBAKE_BYTES = (b"\xc2", b"\xe2", b"\xef")
 
 
 class FileRefused(Exception):
@@ -70,10 +72,10 @@ class Scan:
         width = len(self.header)
         delimiter = self.delimiter.encode()
         shared = b"".join(b"%d%b" % (label, delimiter) for label in self.labels)
-        self._good = b"%d" + delimiter + shared + delimiter * 2 + b"%b"
+        self._good = b"%d" + delimiter + shared + delimiter * 2 + b"%b\n"
         self._reject = b"%d" + delimiter + shared + b"%b" + delimiter + b"%b" + delimiter * width + b"\n"
-        # What a clean, unquoted line leaves behind when all that gives a file no structure is taken away.
-        self._content = bytes(byte for byte in range(256) if byte not in delimiter + b'"\n\r\0')
+        self._content = bytes(byte for byte in range(256) if byte not in delimiter + b"\n")
+        self._edges = {b"", delimiter, b"\r", b"\n"}
         self._skeleton = delimiter * (width - 1)
         self._strict = _strict_record(width, delimiter)
 
@@ -93,60 +95,93 @@ class Scan:
 
         A reject has no fields. Raises `FileRefused` where a quote is never closed.
         """
+        first = self._lines.number + 1
         while (chunk := self._lines.next_chunk()) is not None:
-            yield b"".join(self._copied(chunk))
+            yield b"".join(self._copied(chunk, first))
+            first = self._lines.number + 1
 
-    def _copied(self, chunk: bytes) -> Iterator[bytes]:
-        """COPY rows of the records that start in `chunk`, the lines last taken.
+    def _copied(self, chunk: bytes, first: int) -> Iterator[bytes]:
+        """COPY rows of the records that start in `chunk`, whose first line has the number `first`.
 
-        Clean lines are only numbered, whole runs of them at once; the odd ones between them are looked at.
+        Records are numbered all at once; only the odd ones among them are looked at.
         """
         if not chunk.strip(b"\r\n"):
             return  # Blank lines are no records, and a file may be made of millions of them.
-        raw = lines = chunk.splitlines(keepends=True)
-        first = self._lines.number - len(raw) + 1
-        plain = chunk
-        if b"\r" in chunk:
-            plain = chunk.replace(b"\r\n", b"\n")
-            lines = plain.splitlines(keepends=True)
-        is_valid = chunk.isascii() or _is_utf8(chunk)
-        if not chunk.isascii() and any(sign in chunk for sign in MOJIBAKE):
-            self.suspicious += sum(any(sign in line for sign in MOJIBAKE) for line in raw)
-        taken = offset = 0
-        for odd in self._odd_lines(plain, lines, is_valid):
-            if odd < taken:
-                continue  # Taken by the record of an earlier line.
-            yield self._numbered(lines[taken:odd], first + taken)
-            offset += sum(map(len, raw[taken:odd]))
-            strict = self._strict.match(chunk, offset)
-            if strict and (is_valid or _is_utf8(strict[0])):
-                self.records += 1
-                yield self._good % (first + odd, strict[1] + b"\n")
-                taken = odd + strict[0].count(b"\n")
-                offset = strict.end()
-            else:
-                count, row = self._odd_record(chain(raw[odd:], self._lines), first + odd)
-                yield row
-                offset += sum(map(len, raw[odd : odd + count]))
-                taken = odd + count
-        yield self._numbered(lines[taken:], first + taken)
+        # The bytes are looked for first: that costs next to nothing.
+        if any(byte in chunk for byte in MOJIBAKE_BYTES) and any(sign in chunk for sign in MOJIBAKE):
+            self.suspicious += sum(any(sign in line for sign in MOJIBAKE) for line in chunk.splitlines())
+        split = self._split(chunk)
+        if split is None:
+            yield from self._one_by_one(chunk, first)
+            return
+        records, shapes, unfinished = split
+        numbers: Sequence[int] = range(first, first + len(records))
+        if b'"' in chunk:
+            numbers = list(accumulate((1 + record.count(b"\0") for record in records), initial=first))
+        rows = list(map(self._good.__mod__, zip(numbers, records, strict=False)))
+        self.records += len(rows)
+        for index in self._odd(records, shapes, is_valid=chunk.isascii() or _is_utf8(chunk)):
+            self.records -= 1
+            lines = (records[index].replace(b"\0", b"\n") + b"\n").splitlines(keepends=True)
+            rows[index] = self._odd_record(iter(lines), numbers[index])[1]
+        yield b"".join(rows).replace(b"\0", b"\n")
+        if unfinished:
+            lines = unfinished.splitlines(keepends=True)
+            yield self._odd_record(chain(lines, self._lines), self._lines.number - len(lines) + 1)[1]
 
-    def _odd_lines(self, plain: bytes, lines: list[bytes], is_valid: bool) -> Iterable[int]:
-        """Indexes of the lines that are no clean record."""
-        if b"\r" in plain:
-            return range(len(lines))
-        shapes = plain.translate(None, self._content)
-        if is_valid and self._skeleton and shapes == (self._skeleton + b"\n") * len(lines):
+    def _split(self, chunk: bytes) -> tuple[list[bytes], bytes, bytes] | None:
+        """The records of `chunk`, with NUL for line ends inside quotes, their shapes, and what begins its last record.
+
+        A shape is what is left of a record when all that gives a file no structure is taken away. The last record is
+        told apart only if it ends in a later chunk. None where a quote, a carriage return or a NUL stands so that
+        PostgreSQL and Python's csv module might not read it alike.
+        """
+        if b"\0" in chunk or (b"\r" in chunk and b"\r" in chunk.replace(b"\r\n", b"")):
+            return None
+        parts = chunk.split(b'"')  # What stands outside of quotes, and inside, by turns.
+        # Nothing but the edge of a field may stand beside a quote, or, where it is doubled, another quote.
+        if not {part[-1:] for part in parts[:-1:2]} | {part[:1] for part in parts[2::2]} <= self._edges:
+            return None
+        unfinished = b""
+        if len(parts) % 2 == 0:
+            last = next((n for n in range(len(parts) - 2, 0, -2) if b"\n" in parts[n]), 0)
+            ended, line_end, begun = parts[last].rpartition(b"\n")
+            unfinished = b'"'.join([begun, *parts[last + 1 :]])
+            parts[last:] = [ended + line_end]
+        shapes = b"".join(parts[::2]).translate(None, self._content)
+        if b"\r" in chunk:
+            parts[::2] = [part.replace(b"\r\n", b"\n") for part in parts[::2]]
+        parts[1::2] = [part.replace(b"\n", b"\0") for part in parts[1::2]]
+        return b'"'.join(parts).split(b"\n")[:-1], shapes, unfinished
+
+    def _odd(self, records: list[bytes], shapes: bytes, *, is_valid: bool) -> Iterable[int]:
+        """Indexes of the records that do not fit the header, are blank, or are not UTF-8."""
+        if is_valid and self._skeleton and shapes == (self._skeleton + b"\n") * len(records):
             return ()
         return [
             index
-            for index, (shape, line) in enumerate(zip(shapes.split(b"\n"), lines, strict=False))
-            if shape != self._skeleton or line == b"\n" or not (is_valid or _is_utf8(line))
+            for index, (shape, record) in enumerate(zip(shapes.split(b"\n"), records, strict=False))
+            if shape != self._skeleton or not record or not (is_valid or _is_utf8(record))
         ]
 
-    def _numbered(self, lines: list[bytes], first: int) -> bytes:
-        self.records += len(lines)
-        return b"".join(map(self._good.__mod__, enumerate(lines, first)))
+    def _one_by_one(self, chunk: bytes, first: int) -> Iterator[bytes]:
+        """COPY rows of the records that start in `chunk`, each looked at by itself."""
+        lines = chunk.splitlines(keepends=True)
+        taken = offset = 0
+        while taken < len(lines):
+            strict = self._strict.match(chunk, offset)
+            if strict and _is_utf8(strict[0]):
+                self.records += 1
+                yield self._good % (first + taken, strict[1])
+                taken += strict[0].count(b"\n")
+                offset = strict.end()
+            else:
+                # No slice: a chunk may hold a quarter of a million lines.
+                rest = map(lines.__getitem__, range(taken, len(lines)))
+                count, row = self._odd_record(chain(rest, self._lines), first + taken)
+                yield row
+                offset += sum(map(len, lines[taken : taken + count]))
+                taken += count
 
     def _odd_record(self, lines: Iterator[bytes], number: int) -> tuple[int, bytes]:
         """The record at the beginning of `lines`: the number of lines it takes, and its COPY row (none if blank)."""
@@ -157,7 +192,7 @@ class Scan:
             return taken, b""  # A blank line is no record, as for Python's csv module.
         self.records += 1
         if isinstance(outcome, list) and len(outcome) == len(self.header):
-            return taken, self._good % (number, self.delimiter.encode().join(map(_quoted, outcome)) + b"\n")
+            return taken, self._good % (number, self.delimiter.encode().join(map(_quoted, outcome)))
         self.rejects += 1
         code = RowCode.WRONG_COLUMN_COUNT if isinstance(outcome, list) else outcome
         shown = text.decode("utf-8", "backslashreplace").replace("\0", "\\x00").rstrip("\r\n")
@@ -200,16 +235,12 @@ def _first_record(texts: Iterator[str], delimiter: str) -> tuple[list[str], bool
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     try:
         fields = next(csv.reader(remember(), delimiter=delimiter), [])
+        # The reader ends an open quote at the end of the file without a word: only then does it take in what follows.
+        return fields, next(csv.reader([*taken, "more"], delimiter=delimiter)) == fields
     except csv.Error as error:
         if "field larger" in str(error):
             return [], False
         raise
-    # The reader ends an open quote at the end of the file without a word; only its strict mode tells.
-    try:
-        next(csv.reader(taken, delimiter=delimiter, strict=True), None)
-    except csv.Error as error:
-        return fields, "unexpected end of data" not in str(error)
-    return fields, True
 
 
 class _Lines:

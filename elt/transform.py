@@ -29,6 +29,7 @@ LAYERS = {
 }
 
 GOOD = ("success", "pass", "warn", "no-op")
+TESTS = ("test", "unit_test")
 
 APPLICATION = "medilink-dbt"
 
@@ -41,7 +42,7 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     """Build and test one layer for this batch.
 
     The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
-    Raises `TransformFailed` naming each failed node; rows of data never appear in it.
+    Raises `TransformFailed` naming each failed node, its model and how many rows failed; values never appear in it.
     """
     if len(settings.research_pseudonym_key.get_secret_value()) < 32:
         raise TransformFailed(
@@ -69,8 +70,12 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     if not results.exists():
         raise TransformFailed(f"dbt could not start on the layer {layer}: {_first_error(answer)}")
     nodes = json.loads(results.read_text(encoding="utf-8"))["results"]
-    _record(connection, batch_id, layer, nodes)
-    failed = [_sentence(node) for node in nodes if node["status"] not in GOOD and node["status"] != "skipped"]
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    described = manifest["nodes"] | manifest["unit_tests"]
+    _record(connection, batch_id, layer, nodes, described)
+    failed = [
+        _sentence(node, described) for node in nodes if node["status"] not in GOOD and node["status"] != "skipped"
+    ]
     if failed or answer.returncode:
         raise TransformFailed(f"layer {layer}: " + ("; ".join(failed) or _first_error(answer)))
 
@@ -120,7 +125,9 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
     )
 
 
-def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[str, Any]]) -> None:
+def _record(
+    connection: Connection, batch_id: int, layer: str, nodes: list[dict[str, Any]], described: dict[str, Any]
+) -> None:
     rows = [
         {
             "batch": batch_id,
@@ -128,10 +135,11 @@ def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[
             "type": node["unique_id"].split(".")[0],
             "layer": layer,
             "status": node["status"],
+            "severity": _severity(node, described),
             "seconds": node["execution_time"],
             "rows": node["adapter_response"].get("rows_affected"),
             "failures": node["failures"],
-            "message": None if node["status"] in GOOD else _sentence(node),
+            "message": None if node["status"] in GOOD else _sentence(node, described),
         }
         for node in nodes
     ]
@@ -140,10 +148,11 @@ def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[
         cursor.executemany(
             """
             insert into audit.dbt_results (
-                batch_id, node_id, resource_type, layer, status, seconds, rows_affected, failures, message
+                batch_id, node_id, resource_type, layer, status, severity, seconds, rows_affected, failures, message
             )
             values (
-                %(batch)s, %(node)s, %(type)s, %(layer)s, %(status)s, %(seconds)s, %(rows)s, %(failures)s, %(message)s
+                %(batch)s, %(node)s, %(type)s, %(layer)s, %(status)s, %(severity)s, %(seconds)s, %(rows)s, %(failures)s,
+                %(message)s
             )
             on conflict (batch_id, node_id) do update set
                 status = excluded.status, seconds = excluded.seconds, rows_affected = excluded.rows_affected,
@@ -153,11 +162,25 @@ def _record(connection: Connection, batch_id: int, layer: str, nodes: list[dict[
         )
 
 
-def _sentence(node: dict[str, Any]) -> str:
-    """What happened to a node, without dbt's message: that may quote the data."""
-    kind, _, *name = node["unique_id"].split(".")
+def _severity(node: dict[str, Any], described: dict[str, Any]) -> str | None:
+    """Whether a test blocks publishing (error) or is reported only (warn); unit tests always block."""
+    kind = node["unique_id"].split(".")[0]
+    if kind not in TESTS:
+        return None
+    return str(described[node["unique_id"]]["config"].get("severity", "error")).lower()
+
+
+def _sentence(node: dict[str, Any], described: dict[str, Any]) -> str:
+    """What happened to a node, to which model, and to how many rows; not dbt's message, which may quote the data."""
+    kind, _, *names = node["unique_id"].split(".")
+    name = names[-1] if kind == "unit_test" else names[0]
+    tested = ""
+    if kind in TESTS:
+        test = described[node["unique_id"]]
+        models = [test["attached_node"]] if test.get("attached_node") else test["depends_on"]["nodes"]
+        tested = " of " + " and ".join(model.rpartition(".")[2] for model in models)
     counted = f" with {node['failures']} rows" if node["failures"] else ""
-    return f"{kind} {name[0]} ended as {node['status']}{counted}"
+    return f"{kind} {name}{tested} ended as {node['status']}{counted}"
 
 
 def _first_error(answer: subprocess.CompletedProcess[str]) -> str:

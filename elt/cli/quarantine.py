@@ -11,6 +11,7 @@ import typer
 from elt import database, quarantine
 from elt.cli.output import AsJson, By, show, to_json
 from elt.contract import FEEDS
+from elt.header import QUARANTINE_ID
 from elt.quarantine import Filter
 from elt.report import AGEING_DAYS
 from elt.settings import Settings
@@ -121,7 +122,7 @@ def export(
         typer.echo("nothing open that fits: no file was written")
         return
     named = "" if path.name.casefold().startswith(feed) else f" under a name that begins with {feed}"
-    typer.echo(f"{count} rows in {path}: patient data. Correct them, keep {quarantine.QUARANTINE_ID}, drop it{named}.")
+    typer.echo(f"{count} rows in {path}: patient data. Correct them, keep {QUARANTINE_ID}, drop it{named}.")
 
 
 @app.command()

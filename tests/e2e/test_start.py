@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -164,6 +165,37 @@ def test_the_api_answers_with_a_token_of_the_local_client_only(clone):
     assert (status, len(json.loads(body))) == (200, 3)
     status, body = clone.get("/dbt-docs/", token)
     assert (status, "fct_triage_visits" in body) == (200, True)
+
+
+def test_the_docs_of_the_warehouse_work_in_a_browser(clone, browser, tmp_path):
+    address = f"http://127.0.0.1:{clone.ports['API_PORT']}/dbt-docs/"
+    settings = clone.dotenv()
+    page = browser.new_page(
+        http_credentials={"username": settings["API_CLIENT_ID"], "password": settings["API_CLIENT_SECRET"]},
+        viewport={"width": 1280, "height": 900},
+    )
+    asked_for, broken = set(), []
+    page.on("request", lambda request: asked_for.add(urllib.parse.urlsplit(request.url)[:2]))
+    page.on("pageerror", lambda error: broken.append(error.message))
+    page.goto(address)
+
+    page.get_by_placeholder("Search for models").fill("multimorbidity")
+    page.locator(".result").filter(has_text="patient_summary").click()
+    page.locator("tr.column-row").first.wait_for()
+    columns = [row.split()[:2] for row in page.locator("tr.column-row").all_inner_texts()]
+    assert columns[0] == ["patient_id", "bigint"]
+    assert ["diagnoses", "text[]"] in columns
+
+    page.get_by_title("View Lineage Graph").click()
+    shown = "document.querySelector('#cy')?._cyreg?.cy.nodes(':visible').map(node => node.data('name'))"
+    page.wait_for_function(f"{shown}?.length > 1")
+    assert {"dim_patients", "fct_triage_visits", "patient_summary", "rest_api"} <= set(page.evaluate(shown))
+    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
+    assert any(canvas.evaluate(drawn) for canvas in page.locator("#cy canvas").all())
+    page.screenshot(path=tmp_path / "lineage.png")
+
+    assert asked_for == {("http", f"127.0.0.1:{clone.ports['API_PORT']}")}
+    assert broken == []
 
 
 def test_the_stack_stays_small_and_listens_on_loopback_only(clone):

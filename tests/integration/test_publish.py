@@ -9,6 +9,7 @@ import pytest
 
 from elt.publish import NothingToRollBackTo, NotPublishable, publish, releases, rollback
 from elt.transform import TransformFailed
+from tests.releases import build
 
 pytestmark = pytest.mark.integration
 
@@ -93,6 +94,36 @@ def test_there_is_nothing_to_roll_back_to_before_the_second_release(published):
     assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(2,)]
 
 
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "select on analytics_next.dim_facilities to auditor",
+        "select on analytics_next.dim_facilities to public",
+        "insert on analytics_next.dim_facilities to api_read",
+        "select on analytics_next.dim_patients to bi_reader",
+        "select on research_next.cohort to api_read",
+        "usage on schema research_next to api_read",
+        "create on schema analytics_next to api_read",
+    ],
+)
+def test_a_release_that_shows_somebody_more_than_was_declared_is_not_published(grant, warehouse):
+    batch_id = warehouse.begin("night")
+    build(warehouse, batch_id, 1)
+    with warehouse.connect("transformer") as connection:
+        connection.execute("create table analytics_next.dim_patients (patient_id bigint, facility_id bigint)")
+        connection.execute("create table research_next.cohort (patient_pseudonym text)")
+        connection.execute("grant select on analytics_next.dim_patients to api_read")
+        connection.execute("grant select on research_next.cohort to bi_reader")
+        connection.execute(f"grant {grant}")
+        with pytest.raises(NotPublishable, match="not granted as declared"):
+            publish(connection, warehouse.settings, batch_id)
+        assert releases(connection) == []
+        connection.execute(f"revoke {grant.replace(' to ', ' from ')}")
+        publish(connection, warehouse.settings, batch_id)
+        assert [release.is_live for release in releases(connection)] == [True]
+    warehouse.end(batch_id)
+
+
 def test_a_batch_that_is_run_again_publishes_what_came_since(published):
     (run_key,) = published.ask("select run_key from audit.batches")[0]
     published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")
@@ -104,8 +135,15 @@ def test_a_batch_that_is_run_again_publishes_what_came_since(published):
 def test_a_failing_data_test_leaves_the_last_release_live_and_names_the_test(published, admin):
     admin.execute("alter table public.patients drop constraint patients_sex_check")
     admin.execute("update public.patients set sex = 'Z'")
+    admin.execute(
+        """
+        insert into dbt_test_failures.failing_rows (test_name, failing_row, kept_at) values
+            ('of_last_week', '{}', now() - interval '7 days 1 minute'),
+            ('of_this_week', '{}', now() - interval '6 days 23 hours')
+        """
+    )
     published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")
-    with pytest.raises(TransformFailed, match=r"accepted_values.*with 1 rows"):
+    with pytest.raises(TransformFailed, match=r"test accepted_values\w+ of stg_patients ended as fail with 1 rows"):
         published.run(f"night-{uuid.uuid4()}")
     report = published.report()
     assert report.state == "failed"
@@ -119,7 +157,9 @@ def test_a_failing_data_test_leaves_the_last_release_live_and_names_the_test(pub
         failing = connection.execute(
             "select test_name, failing_row ->> 'value_field' from dbt_test_failures.failing_rows"
         )
-        assert {value for name, value in failing if name.startswith("accepted_values_stg_patients_sex")} == {"Z"}
+        kept = set(failing)
+        assert {value for name, value in kept if name.startswith("accepted_values_stg_patients_sex")} == {"Z"}
+        assert {name for name, _ in kept} & {"of_last_week", "of_this_week"} == {"of_this_week"}
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         published.ask("select * from dbt_test_failures.failing_rows")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 
 import psycopg
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from elt import audit
 from elt.contract import FEEDS
 from elt.vocabulary import FileStatus
+from local import postgres
 
 pytestmark = pytest.mark.integration
 
@@ -209,3 +213,47 @@ def test_a_file_with_too_many_failures_is_held_whole(warehouse):
         (0, 0)
     ]
     assert warehouse.ask("select count(*) from staging.facilities") == [(0,)]
+
+
+def crash(server):
+    """Kill a backend: the server ends all others without ado, recovers, and empties what is not logged."""
+    with server.connect("postgres") as victim:
+        victim.execute("checkpoint")  # The tests' server does not wait for its log at commit, as a real one does.
+        os.kill(victim.info.backend_pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while not postgres.is_ready(server, "postgres"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_what_a_crash_of_the_server_took_out_of_staging_is_staged_anew(warehouse, server, taken_over):
+    # A row in quarantine, and one that waits for a patient: neither may be entered twice.
+    patients = "facility_name,first_name,last_name\nIkeja Hospital,Ada,Obi\nNowhere,Bola,Eze\n,Chi,Ike\n"
+    warehouse.drop("facilities.csv", FACILITIES)
+    warehouse.drop("facilities-empty.csv", "name,state\n")
+    warehouse.drop("patients.csv", patients)
+    batch_id = warehouse.begin("crash")
+    warehouse.extract(batch_id)
+    warehouse.load(batch_id, "facilities")
+    crash(server)
+    assert warehouse.ask("select count(*) from staging.facilities") == [(0,)]
+    warehouse.load(batch_id, "patients")
+    if taken_over:
+        warehouse.end(batch_id, failed_step="generate_ids_and_transform")
+        warehouse.ingest()
+    else:
+        warehouse.promote(batch_id)
+        warehouse.end(batch_id)
+    outcome = {file.input_key.rpartition("/")[2]: (file.status, file.inserted) for file in warehouse.report().files}
+    promoted = {"facilities.csv": 2, "facilities-empty.csv": 0, "patients.csv": 1}
+    assert outcome == {name: ("promoted", inserted) for name, inserted in promoted.items()}
+    assert warehouse.ask("select max(id), count(*) from facilities") == [(2, 2)]
+    assert warehouse.ask("select disposition, count(*) from quarantine.entries group by 1 order by 1") == [
+        ("failed", 1),
+        ("parked", 1),
+    ]
+    # What was promoted needs its staged rows no more.
+    crash(server)
+    warehouse.drop("facilities.csv", FACILITIES + "Lekki Clinic,Lagos\n")
+    assert [(file.inserted, file.unchanged) for file in warehouse.ingest().files] == [(1, 2)]

@@ -7,7 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elt.quarantine import ESCAPE, ESCAPED_FORMULA, FORMULA, _escaped
+from elt.header import ESCAPE
+from elt.quarantine import ESCAPED_FORMULA, FORMULA, _escaped
 
 CELLS = st.text() | st.text("'=+-@\t\rA1", max_size=6)
 

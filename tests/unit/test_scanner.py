@@ -61,6 +61,12 @@ def test_an_unclosed_quote_refuses_the_file_and_names_the_line():
     assert refusal.value.code == "unclosed_quote"
 
 
+def test_an_unclosed_quote_after_a_misplaced_one_is_found_too():
+    with pytest.raises(FileRefused, match="line 2") as refusal:
+        scan(b'a,b\n"x"y,"\n1,2\n3,4\n')
+    assert refusal.value.code == "unclosed_quote"
+
+
 def test_a_quote_that_swallows_more_than_a_field_may_hold_refuses_the_file():
     with pytest.raises(FileRefused) as refusal:
         scan(b'a,b\n1,"' + b"x,y\n" * 400_000, 65536)
@@ -117,9 +123,14 @@ def test_well_formed_rows_arrive_as_they_were_written(rows, quoting, line_end, b
     assert found.records == len(rows)
 
 
-@given(st.text(st.sampled_from('ab,"\n\r é'), max_size=60), st.integers(1, 20))
+PIECES = [*'ab,"\n\r é', "\r\n", '""', '"x,y"', '"x\ny"', '"x\r\ny"', '"x""y"', "1,2\n", "1,2\r\n"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join), st.integers(1, 20) | st.just(4096))
 @example('"\n', 1)
 @example('a,"b"c\n,\r', 3)
+@example("a\r\r\n1,2\nb\n", 4096)
+@example('"x\ny",1\n"x\n1,2\n', 4096)
 def test_mangled_text_is_read_as_pythons_csv_module_reads_it(text, block):
     data = b"a,b\n" + text.encode()
     records = [row for row in csv.reader(io.StringIO(data.decode(), newline="")) if row][1:]

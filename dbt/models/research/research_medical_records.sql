@@ -1,6 +1,7 @@
 with
 
-records as (
+-- Not materialized: read more than once, it would go to disk, all of it.
+records as not materialized (
 
     select * from {{ ref('fct_medical_records') }}
 
@@ -61,7 +62,13 @@ pseudonymised as (
 
 final as (
 
-    select pseudonymised.*
+    select
+        pseudonymised.record_pseudonym,
+        -- The same value as of pseudonymised, and not computed a second time.
+        research_patients.patient_pseudonym,
+        pseudonymised.record_type,
+        pseudonymised.diagnosis,
+        pseudonymised.record_year
     from pseudonymised
     inner join research_patients
         on pseudonymised.patient_pseudonym = research_patients.patient_pseudonym

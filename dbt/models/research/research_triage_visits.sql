@@ -6,7 +6,8 @@ visits as (
 
 ),
 
-visit_conditions as (
+-- Not materialized: read more than once, it would go to disk, all of it.
+visit_conditions as not materialized (
 
     select * from {{ ref('fct_visit_conditions') }}
 
@@ -77,7 +78,22 @@ pseudonymised as (
 
 final as (
 
-    select pseudonymised.*
+    select
+        pseudonymised.visit_pseudonym,
+        -- The same value as of pseudonymised, and not computed a second time.
+        research_patients.patient_pseudonym,
+        pseudonymised.priority,
+        pseudonymised.time_of_day,
+        pseudonymised.conditions,
+        pseudonymised.triage_level,
+        pseudonymised.systolic_mmhg,
+        pseudonymised.diastolic_mmhg,
+        pseudonymised.heart_rate_per_minute,
+        pseudonymised.respiratory_rate_per_minute,
+        pseudonymised.temperature_celsius,
+        pseudonymised.oxygen_saturation_pct,
+        pseudonymised.pain_score,
+        pseudonymised.visit_year
     from pseudonymised
     inner join research_patients
         on pseudonymised.patient_pseudonym = research_patients.patient_pseudonym

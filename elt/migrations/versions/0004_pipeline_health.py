@@ -1,12 +1,12 @@
 """The pipeline's health, day by day: a view over ledger, audit log and dbt results.
 
-Revision: 0004; follows 0002. Forward-only: there is no downgrade.
+Revision: 0004; follows 0003. Forward-only: there is no downgrade.
 """
 
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 # It stands in audit, outside the schemas that publishing swaps, so that it knows its own night too.
 HEALTH = """

@@ -8,7 +8,8 @@ facilities as (
 
 ),
 
-visits as (
+-- Not materialized: read more than once, it would go to disk, all of it.
+visits as not materialized (
 
     select
         *,
@@ -17,7 +18,7 @@ visits as (
 
 ),
 
-records as (
+records as not materialized (
 
     select
         *,

@@ -1,6 +1,7 @@
 with
 
-visits as (
+-- Not materialized: read more than once, it would go to disk, all of it.
+visits as not materialized (
 
     select * from {{ ref('fct_triage_visits') }}
 
