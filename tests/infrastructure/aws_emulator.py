@@ -15,6 +15,7 @@ import uuid
 
 os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
+from moto.cloudtrail.models import CloudTrailBackend
 from moto.core.responses import ActionResult
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.ec2.responses.instances import InstanceResponse
@@ -77,6 +78,11 @@ def get_permission(self: FakeBucket, action: str, resource: str) -> PermissionRe
     return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
 
 
+def delete_trail(self: CloudTrailBackend, name: str) -> None:
+    """A trail is deleted by its ARN as well as by its name."""
+    del self.trails[name.rpartition("/")[2]]
+
+
 ONE_AT_A_TIME = threading.Lock()
 
 
@@ -86,6 +92,7 @@ def dispatch(self: DomainDispatcherApplication, *request, original=DomainDispatc
         return original(self, *request)
 
 
+CloudTrailBackend.delete_trail = delete_trail
 FakeBucket.get_permission = get_permission
 DomainDispatcherApplication.__call__ = dispatch
 RDSResponse.describe_db_parameters = describe_db_parameters

@@ -5,6 +5,7 @@ The emulator is moto with its gaps closed (aws_emulator.py). What it cannot show
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -62,9 +63,10 @@ def test_the_pipeline_lands_and_lets_go_of_drops_in_the_bucket(
     for feed in FEEDS:
         warehouse.load(batch_id, feed)
     warehouse.promote(batch_id)
-    with warehouse.connect("loader") as connection:
+    with warehouse.connect("transformer") as connection:
         # dbt has no part in this: as published, the file is let go.
         connection.execute("update audit.ingest_files set status = 'published', published_at = now()")
+        connection.execute("insert into audit.releases (batch_id) values (%s)", [batch_id])
     warehouse.archive(batch_id)
 
     assert warehouse.ask("select name from public.facilities") == [("Made Up Clinic",)]
@@ -121,10 +123,20 @@ def test_the_deployment_makes_each_secret_once(emulated: Emulated, uv: str, tmp_
         assert [value for value in values.values() if value in done.stdout + done.stderr] == []
         return values
 
+    made = {"API_SIGNING_KEYS", "AIRFLOW_FERNET_KEY", "API_CLIENT_SECRET"}
+    for name in secret_arns.keys() - made - {"WATCHDOG_WEBHOOK_URL"}:
+        # As an earlier deployment left it.
+        emulated.client("secretsmanager").put_secret_value(SecretId=secret_arns[name], SecretString=f"kept {name}")
     first = deploy()
     assert secret_arns.keys() - first.keys() == {"WATCHDOG_WEBHOOK_URL"}
-    assert len(set(first.values())) == len(first)
-    assert min(map(len, first.values())) >= 32
+    assert {name for name, value in first.items() if value != f"kept {name}"} == made
+    assert [
+        len(base64.urlsafe_b64decode(first[name] + "=")) for name in ("API_SIGNING_KEYS", "AIRFLOW_FERNET_KEY")
+    ] == [
+        32,
+        32,
+    ]
+    assert len(first["API_CLIENT_SECRET"]) == 64
     second = deploy("--rotate", "API_CLIENT_SECRET")
     assert {name for name in first if first[name] != second[name]} == {"API_CLIENT_SECRET"}
     built = [line for line in told.read_text().splitlines() if line.startswith("buildx build")]
