@@ -181,7 +181,7 @@ locals {
     AWS_REGION          = var.aws_region
     AWS_DEFAULT_REGION  = var.aws_region
     API_BASE_URL        = "https://api.${var.domain_name}"
-    AIRFLOW_BASE_URL    = "https://airflow.${var.domain_name}"
+    AIRFLOW_PUBLIC_URL  = "https://airflow.${var.domain_name}"
     WATCHDOG_CLOUDWATCH = "${local.namespace}/${local.name}"
     AIRFLOW_IMAGE       = module.registry.urls["airflow"]
     BACKEND_IMAGE       = module.registry.urls["backend"]

@@ -73,7 +73,7 @@ def upgrade():
             seats integer,
             _key uuid not null generated always as (md5(lower(plate))::uuid) stored,
             created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
-            source text not null default 'drop',
+            source text not null default 'drop', _overridden jsonb,
             _first_file_id bigint, _first_row bigint, _first_batch_id bigint,
             _last_file_id bigint, _last_row bigint, _last_batch_id bigint, _delivered_hash uuid
         );
