@@ -62,6 +62,11 @@ def test_a_night_ends_published_archived_and_documented(published):
         encoding="utf-8"
     )
 
+    # There is nothing to roll back to before the second release.
+    with published.connect("transformer") as connection, pytest.raises(NothingToRollBackTo):
+        rollback(connection)
+    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(2,)]
+
     # The next night, with one new file, keeps the release before.
     published.drop("facilities.csv", FACILITIES + "Jos Clinic,Plateau,\n")
     published.run(f"night-{uuid.uuid4()}")
@@ -86,12 +91,6 @@ def test_a_night_knows_its_own_health(published):
         failed_test_count, last_published_at is not null from audit.pipeline_health"""
     )
     assert [(*row[:6], float(row[6]), *row[7:]) for row in health] == [(2, 0, 3, 4, 3, 1, 0.25, 0, True)]
-
-
-def test_there_is_nothing_to_roll_back_to_before_the_second_release(published):
-    with published.connect("transformer") as connection, pytest.raises(NothingToRollBackTo):
-        rollback(connection)
-    assert read_as_api(published, "select count(*) from analytics.dim_facilities") == [(2,)]
 
 
 @pytest.mark.parametrize(
