@@ -83,8 +83,12 @@ class Clone:
         lines = (self.folder / ".env").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
-    def get(self, path: str, token: str | None = None) -> tuple[int, str]:
+    def get(self, path: str, token: str | None = None, body: object = None) -> tuple[int, str]:
+        """Status and text of a GET, or of a POST with a body."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports['API_PORT']}{path}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
@@ -164,6 +168,19 @@ def test_the_api_answers_with_a_token_of_the_local_client_only(clone):
     assert (status, len(json.loads(body))) == (200, 3)
     status, body = clone.get("/dbt-docs/", token)
     assert (status, "fct_triage_visits" in body) == (200, True)
+
+
+def test_the_api_starts_runs_and_follows_them(clone):
+    token = clone.call(".venv/bin/medilink", "token").stdout.strip()
+    status, body = clone.get("/api/pipeline/runs", token, body={"dry_run": True})
+    assert status == 202
+    run_id = json.loads(body)["run_id"]
+    deadline = time.monotonic() + 90
+    while (state := json.loads(clone.get(f"/api/pipeline/runs/{run_id}", token)[1])["state"]) != "succeeded":
+        assert state in {"queued", "running"}
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert clone.get("/api/pipeline/runs/never-started", token)[0] == 404
 
 
 def test_the_stack_stays_small_and_listens_on_loopback_only(clone):
