@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import psycopg
 from flask import Flask, Response, current_app, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,7 +25,7 @@ def log_accesses(app: Flask) -> None:
             return answer
         try:
             _write(answer.status_code)
-        except SQLAlchemyError as error:
+        except (psycopg.Error, SQLAlchemyError) as error:
             current_app.logger.warning("%s: access not logged: %s", request.endpoint, type(error).__name__)
             if answer.status_code < 400:
                 return unavailable("Accesses cannot be logged, so nothing is answered. Try again in a few seconds.")

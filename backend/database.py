@@ -6,14 +6,15 @@ see is decided by row-level security, from the scope that the access matrix give
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
-import psycopg
 from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import URL, Connection, Row
+from psycopg import Connection, Cursor
+from psycopg.rows import RowFactory, namedtuple_row
+from sqlalchemy import URL
 
 from elt.database import KEEPALIVES
 from elt.settings import Settings
@@ -31,6 +32,17 @@ GATE = "lock table audit.publish_gate in access share mode"
 db = SQLAlchemy()
 
 
+class Row(Protocol):
+    """A row of a result: its columns by position and by name."""
+
+    def __getitem__(self, position: int) -> Any: ...  # noqa: ANN401 - what a column holds is the query's business
+
+    def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401 - the same
+
+
+ROWS = cast("RowFactory[Row]", namedtuple_row)
+
+
 def connect(app: Flask, settings: Settings) -> None:
     """Give the application its pool, logged in as API_POSTGRES_USER; nothing is connected before the first request."""
     app.config["SQLALCHEMY_DATABASE_URI"] = URL.create(
@@ -46,11 +58,11 @@ def connect(app: Flask, settings: Settings) -> None:
         "max_overflow": 0,
         "pool_timeout": 2,
         "pool_pre_ping": True,
-        # Transactions begin and end where this module says so, each with what it is for.
-        "isolation_level": "AUTOCOMMIT",
         # Parameters may hold a patient's name, and an error's text ends in a log.
         "hide_parameters": True,
         "connect_args": {
+            # Transactions begin and end where this module says so, each with what it is for.
+            "autocommit": True,
             "sslmode": settings.postgres_sslmode,
             "connect_timeout": 2,
             "tcp_user_timeout": 2000,
@@ -70,34 +82,32 @@ def connect(app: Flask, settings: Settings) -> None:
     @app.teardown_appcontext
     def release(_: BaseException | None) -> None:
         # An unfinished transaction is rolled back when its connection returns to the pool.
-        if connection := g.pop("connection", None):
-            connection.close()
+        if pooled := g.pop("pooled", None):
+            pooled.close()
 
 
-def fetch_one(query: str, **parameters: Any) -> Row[Any]:
+def fetch_one(query: str, **parameters: Any) -> Row:
     """The one row of a query with bound `%(name)s` parameters, in the request's transaction."""
-    return _reading().exec_driver_sql(query, parameters or None).one()
+    row = _read(query, parameters).fetchone()
+    if row is None:
+        raise LookupError("a query that always finds a row found none")
+    return row
 
 
-def fetch_first(query: str, **parameters: Any) -> Row[Any] | None:
+def fetch_first(query: str, **parameters: Any) -> Row | None:
     """The same, of a query that may find nothing."""
-    return _reading().exec_driver_sql(query, parameters or None).first()
+    return _read(query, parameters).fetchone()
 
 
-def fetch_all(query: str, **parameters: Any) -> Sequence[Row[Any]]:
+def fetch_all(query: str, **parameters: Any) -> list[Row]:
     """All rows of a query, in the request's transaction."""
-    return _reading().exec_driver_sql(query, parameters or None).all()
+    return _read(query, parameters).fetchall()
 
 
-def driver() -> psycopg.Connection:
+def reading() -> Connection:
     """Psycopg's connection in the request's transaction, for the steps of `elt`."""
-    return driver_of(_reading())
-
-
-def driver_of(connection: Connection) -> psycopg.Connection:
-    """Psycopg's connection below SQLAlchemy's."""
-    found: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return found
+    _read("select", {})
+    return _connection()
 
 
 def pass_publish_gate() -> None:
@@ -105,58 +115,59 @@ def pass_publish_gate() -> None:
 
     Must come before anything is read.
     """
-    _begin(f"{READING}; {GATE}")
+    g.opening = (READING, GATE)
 
 
 @contextmanager
-def writing() -> Iterator[psycopg.Connection]:
+def writing() -> Iterator[Connection]:
     """A transaction that may write what the caller may see; committed at the end, rolled back by any exception.
 
-    It waits 3 seconds for a load that writes the same table, then raises OperationalError (`LockNotAvailable`).
+    It waits 3 seconds for a load that writes the same table, then raises `psycopg.errors.LockNotAvailable`.
     """
     _end()
-    _connection().exec_driver_sql(f"begin; set local role api_write; set local lock_timeout = '3s'; {_writable()}")
-    try:
-        yield driver_of(_connection())
-    except BaseException:
-        _connection().exec_driver_sql("rollback")
-        raise
-    _connection().exec_driver_sql("commit")
+    connection = _connection()
+    with connection.transaction():
+        connection.execute(f"set local role api_write; set local lock_timeout = '3s'; {_writable()}")
+        yield connection
 
 
-def first_outside(query: str, **parameters: Any) -> Row[Any] | None:
+def first_outside(query: str, **parameters: Any) -> Row | None:
     """The first row of a query in a transaction of its own, before the request's own transaction; commits."""
-    return _connection().exec_driver_sql(query, parameters or None).first()
+    return _connection().cursor(row_factory=ROWS).execute(query.encode(), parameters).fetchone()
 
 
 def execute_outside(statement: str, **parameters: Any) -> None:
     """A statement in a transaction of its own, after the request's own transaction; commits."""
-    _end()
-    _connection().exec_driver_sql(statement, parameters)
+    connection = _connection()
+    with connection.pipeline():
+        _end()
+        connection.execute(statement.encode(), parameters)
 
 
 def _connection() -> Connection:
-    if "connection" not in g:
-        g.connection = db.engine.connect()
-    connection: Connection = g.connection
+    """Psycopg's connection of the request, out of the pool."""
+    if "pooled" not in g:
+        g.pooled = db.engine.raw_connection()
+    connection: Connection = g.pooled.driver_connection
     return connection
 
 
-def _reading() -> Connection:
-    """The request's connection, in its reading transaction."""
-    if not g.get("in_transaction"):
-        _begin(READING)
-    return _connection()
-
-
-def _begin(opening: str) -> None:
-    _connection().exec_driver_sql(f"{opening}; {_scope()}")
-    g.in_transaction = True
+def _read(query: str, parameters: dict[str, Any]) -> Cursor[Row]:
+    """Run a query in the request's reading transaction, which the first one begins: in one round trip."""
+    connection = _connection()
+    cursor = connection.cursor(row_factory=ROWS)
+    if g.get("in_transaction"):
+        return cursor.execute(query.encode(), parameters or None)
+    with connection.pipeline():
+        for statement in (*g.get("opening", (READING,)), _scope()):
+            connection.execute(statement.encode())
+        g.in_transaction = True
+        return cursor.execute(query.encode(), parameters or None)
 
 
 def _end() -> None:
     if g.pop("in_transaction", False):
-        _connection().exec_driver_sql("commit")
+        _connection().execute("commit")
 
 
 def _scope() -> str:

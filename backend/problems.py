@@ -201,11 +201,10 @@ def handle_problems(app: OpenAPI) -> None:
         headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
         return problem(kind, detail, headers=headers)
 
-    @app.errorhandler(sqlalchemy.exc.ProgrammingError)
-    def mart_missing(error: sqlalchemy.exc.ProgrammingError) -> Response:
-        if not isinstance(error.orig, UndefinedTable | UndefinedColumn):
-            raise error
-        current_app.logger.warning("%s: database: %s", request.endpoint, type(error.orig).__name__)
+    @app.errorhandler(UndefinedTable)
+    @app.errorhandler(UndefinedColumn)
+    def mart_missing(error: psycopg.Error) -> Response:
+        current_app.logger.warning("%s: database: %s", request.endpoint, type(error).__name__)
         return unavailable(
             "What is published is older than this API and lacks this mart. Run the pipeline (`medilink run`).",
             ProblemType.NOTHING_PUBLISHED,

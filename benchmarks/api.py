@@ -46,8 +46,9 @@ FILL = f"""
 insert into public.facilities (name, state, source)
     select 'Facility ' || n, 'STATE ' || n % 37, 'api' from generate_series(1, {FACILITIES}) n;
 insert into public.patients (facility_id, first_name, last_name, sex, dob, phone, source)
-    select 1 + (n * 7919) % {FACILITIES}, 'First' || n % 7000, 'Last' || n % 9000, (array['F', 'M'])[1 + n % 2],
-        date '1940-01-01' + n % 30000, '+23480' || n, 'api'
+    select 1 + (n * 7919) % {FACILITIES}, 'First' || n % 7000, 'Last' || n % 9000,
+        (array['F', 'M'])[1 + (n / 1000) % 2],
+        date '1940-01-01' + (n % 30000)::integer, '+23480' || n, 'api'
     from generate_series(1, {PATIENTS}::bigint) n;
 create table analytics.dim_facilities (
     facility_id bigint primary key, facility_name text, state text, patient_count bigint, record_count bigint,
@@ -60,7 +61,8 @@ grant select on analytics.dim_facilities to api_read;
 insert into audit.batches (run_key, state, completed_at, lease_expires_at) values ('x', 'succeeded', now(), now());
 insert into audit.releases (batch_id) select batch_id from audit.batches;
 comment on schema analytics is 'release 1';
-insert into audit.api_clients (client_id, role, secret_hash, rotated_at) values ('bench', 'admin', 'none', 'yesterday');
+insert into audit.api_clients (client_id, role, secret_hash, rotated_at)
+    values ('bench', 'admin', 'none', 'yesterday');
 vacuum analyze;
 """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.database import fetch_one
 
@@ -16,6 +16,6 @@ def answers(query: str) -> bool:
     """Whether the query succeeds, within the connection's timeouts."""
     try:
         fetch_one(query)
-    except (DBAPIError, NoConnectionFree):
+    except (psycopg.Error, SQLAlchemyError):
         return False
     return True

@@ -42,5 +42,5 @@ Gauges = Iterator[tuple[str, str, list[str], list[tuple[list[str], float]]]]
 def gauges() -> Gauges:
     """Each gauge: name, description, labels, and its values by the values of the labels."""
     for name, description, labels, query in GAUGES:
-        rows = [(list(map(str, row[:-1])), float(row[-1])) for row in fetch_all(query)]
+        rows = [([str(row[n]) for n in range(len(labels))], float(row[len(labels)])) for row in fetch_all(query)]
         yield name, description, labels, rows

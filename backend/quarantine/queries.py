@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from backend.database import driver
+from backend.database import reading
 from backend.listing import Listing, columns
 from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters
 from elt import quarantine
@@ -47,7 +47,7 @@ DETAILS = Listing(table=TABLE, columns=columns(EntryDetail, advice=f"case error_
 def export(query: EntryParameters) -> str:
     """The open rows of one feed as CSV, ready to be corrected and dropped again."""
     wanted = quarantine.Filter(query.feed, query.code, query.file, None, query.disposition)
-    header, rows = quarantine.exported(driver(), wanted)
+    header, rows = quarantine.exported(reading(), wanted)
     text = io.StringIO()
     quarantine.write_csv(text, header, rows)
     return text.getvalue()

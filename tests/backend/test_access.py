@@ -145,8 +145,10 @@ class TestTheDatabase:
 
     @pytest.fixture
     def api(self, app: Api) -> Iterator[psycopg.Connection]:
-        with app.app_context(), db.engine.connect() as connection:
-            yield connection.connection.driver_connection  # type: ignore[misc]
+        with app.app_context():
+            pooled = db.engine.raw_connection()
+            yield pooled.driver_connection  # type: ignore[misc]
+            pooled.close()
 
     def test_an_unset_context_sees_nothing(self, api: psycopg.Connection) -> None:
         for table in (

@@ -9,10 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event
 
-from backend.database import db
-from backend.problems import Api
+from backend import database
 from elt.vocabulary import Role
 
 ROWS = 20_000
@@ -71,19 +69,24 @@ ADDRESSES = [
 
 
 @pytest.fixture
-def plans(app: Api, admin: psycopg.Connection, rows: None, marts: None) -> list[dict[str, Any]]:  # noqa: ARG001
+def plans(
+    admin: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: None,  # noqa: ARG001 - more of them
+    marts: None,  # noqa: ARG001 - the same
+) -> list[dict[str, Any]]:
     """The plan of every query that the API sends from now on, as PostgreSQL makes it in the same transaction."""
     admin.execute(FILL.encode())
     found: list[dict[str, Any]] = []
+    read = database._read
 
-    def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: object) -> None:
-        if statement.lstrip().startswith("select"):
-            with connection.connection.driver_connection.cursor() as beside:
-                beside.execute(f"explain (format json) {statement}", parameters or None)
-                found.append(beside.fetchone()[0][0]["Plan"])
+    def explained(query: str, parameters: dict[str, Any]) -> Any:
+        cursor = read(query, parameters)
+        beside = database._connection().execute(f"explain (format json) {query}".encode(), parameters or None)
+        found.append((beside.fetchone() or [])[0][0]["Plan"])
+        return cursor
 
-    with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", explain)
+    monkeypatch.setattr(database, "_read", explained)
     return found
 
 

@@ -84,8 +84,12 @@ class Clone:
         lines = (self.folder / ".env").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
-    def get(self, path: str, token: str | None = None) -> tuple[int, str]:
+    def get(self, path: str, token: str | None = None, body: object = None) -> tuple[int, str]:
+        """Status and text of a GET, or of a POST with a body."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports['API_PORT']}{path}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
@@ -195,6 +199,19 @@ def test_the_docs_of_the_warehouse_work_in_a_browser(clone, browser, tmp_path):
 
     assert asked_for == {("http", f"127.0.0.1:{clone.ports['API_PORT']}")}
     assert broken == []
+
+
+def test_the_api_starts_runs_and_follows_them(clone):
+    token = clone.call(".venv/bin/medilink", "token").stdout.strip()
+    status, body = clone.get("/api/pipeline/runs", token, body={"dry_run": True})
+    assert status == 202
+    run_id = json.loads(body)["run_id"]
+    deadline = time.monotonic() + 90
+    while (state := json.loads(clone.get(f"/api/pipeline/runs/{run_id}", token)[1])["state"]) != "succeeded":
+        assert state in {"queued", "running"}
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert clone.get("/api/pipeline/runs/never-started", token)[0] == 404
 
 
 def test_the_stack_stays_small_and_listens_on_loopback_only(clone):

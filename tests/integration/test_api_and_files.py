@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import re
 import threading
 import uuid
 
@@ -9,6 +12,7 @@ import pytest
 
 from backend.app import create_app
 from backend.database import db
+from backend.pipeline import routes
 from elt import audit
 from elt.contract import FEEDS
 from elt.vocabulary import Role
@@ -23,7 +27,7 @@ RECORDS = (
 
 @pytest.fixture
 def client(warehouse):
-    app = create_app(warehouse.settings)
+    app = create_app(warehouse.settings.model_copy(update={"airflow_port": 1}))
     with warehouse.connect("medilink_owner") as connection:
         connection.execute(
             "insert into audit.api_clients (client_id, role, secret_hash, rotated_at)"
@@ -137,3 +141,57 @@ def test_a_file_and_a_request_at_once_make_one_row(client, warehouse):
     ) == [(40, 40)]
     assert set(statuses) <= {201, 409}
     assert len(statuses) == 40
+
+
+class TestUploads:
+    def upload(self, client, feed, name, content, **fields):
+        form = {"feed": feed, "file": (io.BytesIO(content), name), **fields}
+        return client.post("/api/pipeline/files", data=form, content_type="multipart/form-data")
+
+    def test_a_file_is_dropped_under_a_name_of_our_making_and_taken_by_the_next_run(self, client, warehouse):
+        answer = self.upload(client, "facilities", "../../Ada Example's <b>.CSV", FACILITIES.encode())
+        assert answer.status_code == 201, answer.text
+        name = answer.json["name"]
+        assert re.fullmatch(r"facilities_[0-9]{8}T[0-9]{6}Z_[0-9a-f]{8}\.csv", name)
+        assert (answer.json["size_bytes"], answer.json["run_id"]) == (len(FACILITIES.encode()), None)
+        assert list(warehouse.objects("").items()) == [(f"medical_records/input/{name}", FACILITIES.encode())]
+        assert warehouse.ingest().entities[0].inserted == 1
+        assert [file["name"] for file in client.get("/api/pipeline/files").json] == [name]
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("facilities.csv", b""),
+            ("facilities.exe", b"MZ"),
+            ("facilities", FACILITIES.encode()),
+            ("", FACILITIES.encode()),
+            ("facilities.xlsx", FACILITIES.encode()),
+            ("facilities.xls", b"PK\x03\x04"),
+            ("facilities.csv.gz", FACILITIES.encode()),
+            ("facilities.csv", b"name,state\n\x00"),
+        ],
+    )
+    def test_what_is_not_what_its_name_says_is_refused(self, client, warehouse, name, content):
+        answer = self.upload(client, "facilities", name, content)
+        assert answer.status_code == 422
+        assert {error["pointer"] for error in answer.json["errors"]} == {"#/file"}
+        assert warehouse.objects("") == {}
+
+    def test_forms_that_are_none_are_refused(self, client, monkeypatch):
+        post = functools.partial(client.post, "/api/pipeline/files", content_type="multipart/form-data")
+        assert post(data={"feed": "facilities", "file": "text"}).status_code == 422
+        assert post(data={"feed": "facilities"}).status_code == 422
+        assert self.upload(client, "nonsense", "a.csv", b"x").status_code == 422
+        assert self.upload(client, "facilities", "a.csv", b"x", folder="/etc").status_code == 422
+        monkeypatch.setattr(routes, "UPLOAD_LIMIT", 1000)
+        assert self.upload(client, "facilities", "a.csv", b"x" * 2000).status_code == 413
+
+    def test_without_airflow_the_file_is_dropped_and_the_caller_told(self, client, warehouse):
+        answer = self.upload(client, "facilities", "a.csv", FACILITIES.encode(), run="true")
+        assert (answer.status_code, answer.json["type"]) == (503, "/problems/airflow-unavailable")
+        assert (answer.headers["Retry-After"], "dropped all the same" in answer.json["detail"]) == ("5", True)
+        assert len(warehouse.objects("medical_records/input/")) == 1
+        for answer in (client.post("/api/pipeline/runs", json={}), client.get("/api/pipeline/runs/unknown")):
+            assert (answer.status_code, answer.json["type"]) == (503, "/problems/airflow-unavailable")
+            assert answer.headers["Retry-After"]
+        assert client.post("/api/pipeline/runs", json={"feeds": ["nonsense"]}).status_code == 422
