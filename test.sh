@@ -49,6 +49,8 @@ if [[ -z ${HOME:-} ]]; then
     export HOME=$MEDILINK_HOME/home
     mkdir -p "$HOME"
 fi
+# The tools that tests fetch for themselves come the way the environment came: with the machine's own certificates.
+export UV_SYSTEM_CERTS=true
 # Tests choose a home of their own: the data of a checkout that is in use is none of theirs.
 unset MEDILINK_HOME
 

@@ -199,7 +199,9 @@ class TestTheDockerfiles:
         for name in copied:
             shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         variables = {"UV_PROJECT_ENVIRONMENT": str(tmp_path / "venv"), "UV_PYTHON_DOWNLOADS": "never"}
-        subprocess.run([uv, *arguments, "--quiet", "--no-config"], cwd=tmp_path, env=os.environ | variables, check=True)
+        # The machine's own certificates: a proxy of the house may be among them.
+        step = [uv, *arguments, "--quiet", "--no-config", "--system-certs"]
+        subprocess.run(step, cwd=tmp_path, env=os.environ | variables, check=True)
         home = {
             "AIRFLOW_HOME": str(tmp_path / "airflow-home"),
             "PYTHONPATH": str(tmp_path),
