@@ -11,7 +11,7 @@ Usage: ./test.sh [unit | integration | e2e | lint | all] [pytest arguments]
        ./test.sh audit [arguments of uv audit]
 
   unit           no service needed; under a minute
-  integration    against the embedded PostgreSQL and S3 endpoint
+  integration    against the embedded PostgreSQL and S3 endpoint, Terraform, and what else is fetched
   e2e            start.sh itself, in a fresh clone
   lint           ruff, mypy, sqlfluff, dbt parse, shellcheck, freshness of the lock and of requirements.txt
   all            lint, then every test (default)

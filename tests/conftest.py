@@ -29,9 +29,9 @@ TEMPLATE = "medilink_template"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses a service is an integration test, whether its file says so or not."""
+    """What uses a service or a fetched program is an integration test, whether its file says so or not."""
     for item in items:
-        if {"server", "s3_endpoint"} & set(getattr(item, "fixturenames", ())):
+        if {"server", "s3_endpoint", "uv", "terraform", "prometheus"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
 
 
