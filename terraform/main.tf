@@ -68,7 +68,8 @@ module "storage" {
   bucket_name    = local.bucket_name
   bucket_exists  = var.s3_bucket_exists
   kms_key_arn    = module.encryption.key_arn
-  input_prefixes = [local.input_prefix, local.nhs_prefix]
+  input_prefix   = local.input_prefix
+  nhs_prefix     = local.nhs_prefix
   archive_prefix = local.archive_prefix
   disposable     = !var.deletion_protection
 }
@@ -146,7 +147,8 @@ module "compute" {
   log_bucket                 = module.storage.log_bucket_name
   deletion_protection        = var.deletion_protection
   bucket_arn                 = module.storage.bucket_arn
-  input_prefixes             = [local.input_prefix, local.nhs_prefix]
+  input_prefix               = local.input_prefix
+  nhs_prefix                 = local.nhs_prefix
   archive_prefix             = local.archive_prefix
   queue_arn                  = module.storage.queue_arn
   repository_arns            = module.registry.arns

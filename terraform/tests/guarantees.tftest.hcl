@@ -109,7 +109,8 @@ run "drops_notify_a_queue_and_age_into_glacier" {
   variables {
     bucket_name    = "drops"
     bucket_exists  = false
-    input_prefixes = ["in/", "nhs/"]
+    input_prefix   = "in/"
+    nhs_prefix     = "nhs/"
     archive_prefix = "archive/"
     disposable     = false
   }
@@ -129,7 +130,7 @@ run "drops_notify_a_queue_and_age_into_glacier" {
     error_message = "a rule expires what hospitals sent"
   }
   assert {
-    condition     = aws_s3_bucket_notification.drops[0].queue[*].filter_prefix == var.input_prefixes
+    condition     = toset(aws_s3_bucket_notification.drops[0].queue[*].filter_prefix) == toset([var.input_prefix, var.nhs_prefix])
     error_message = "the queue does not hear of drops"
   }
   assert {
@@ -146,7 +147,8 @@ run "an_existing_bucket_is_left_as_it_is" {
   variables {
     bucket_name    = "hospital-drops"
     bucket_exists  = true
-    input_prefixes = ["in/", "nhs/"]
+    input_prefix   = "in/"
+    nhs_prefix     = "nhs/"
     archive_prefix = "archive/"
     disposable     = false
   }
@@ -179,7 +181,8 @@ run "the_machine_may_do_what_its_work_needs" {
     log_bucket                 = "logs"
     deletion_protection        = true
     bucket_arn                 = "arn:aws:s3:::drops"
-    input_prefixes             = ["in/", "nhs/"]
+    input_prefix               = "in/"
+    nhs_prefix                 = "nhs/"
     archive_prefix             = "archive/"
     queue_arn                  = "arn:aws:sqs:eu-west-1:123456789012:drops"
     repository_arns            = ["arn:aws:ecr:eu-west-1:123456789012:repository/airflow"]

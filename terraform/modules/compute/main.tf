@@ -14,7 +14,8 @@ variable "allowed_cidr_blocks" { type = list(string) }
 variable "log_bucket" { type = string }
 variable "deletion_protection" { type = bool }
 variable "bucket_arn" { type = string }
-variable "input_prefixes" { type = list(string) }
+variable "input_prefix" { type = string }
+variable "nhs_prefix" { type = string }
 variable "archive_prefix" { type = string }
 variable "queue_arn" { type = string }
 variable "repository_arns" { type = list(string) }
@@ -55,14 +56,14 @@ data "aws_iam_policy_document" "instance" {
   statement {
     sid       = "ReadAndLandDrops"
     actions   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = [for prefix in concat(var.input_prefixes, [var.archive_prefix]) : "${var.bucket_arn}/${prefix}*"]
+    resources = [for prefix in [var.input_prefix, var.nhs_prefix, var.archive_prefix] : "${var.bucket_arn}/${prefix}*"]
   }
 
   # Of the archive nothing is ever deleted.
   statement {
     sid       = "LetGoOfDrops"
     actions   = ["s3:DeleteObject", "s3:DeleteObjectVersion"]
-    resources = [for prefix in var.input_prefixes : "${var.bucket_arn}/${prefix}*"]
+    resources = [for prefix in [var.input_prefix, var.nhs_prefix] : "${var.bucket_arn}/${prefix}*"]
   }
 
   statement {

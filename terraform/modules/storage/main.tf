@@ -5,7 +5,8 @@ variable "account_id" { type = string }
 variable "bucket_name" { type = string }
 variable "bucket_exists" { type = bool }
 variable "kms_key_arn" { type = string }
-variable "input_prefixes" { type = list(string) }
+variable "input_prefix" { type = string }
+variable "nhs_prefix" { type = string }
 variable "archive_prefix" { type = string }
 variable "disposable" {
   description = "terraform destroy deletes logs, too"
@@ -127,17 +128,25 @@ resource "aws_s3_bucket_lifecycle_configuration" "drops" {
   }
 
   # Overwritten and deleted drops: what was claimed of them is in the archive.
-  dynamic "rule" {
-    for_each = var.input_prefixes
-    content {
-      id     = "old-versions-of-${rule.value}"
-      status = "Enabled"
-      filter {
-        prefix = rule.value
-      }
-      noncurrent_version_expiration {
-        noncurrent_days = 35
-      }
+  rule {
+    id     = "old-versions-of-drops"
+    status = "Enabled"
+    filter {
+      prefix = var.input_prefix
+    }
+    noncurrent_version_expiration {
+      noncurrent_days = 35
+    }
+  }
+
+  rule {
+    id     = "old-versions-of-nhs-returns"
+    status = "Enabled"
+    filter {
+      prefix = var.nhs_prefix
+    }
+    noncurrent_version_expiration {
+      noncurrent_days = 35
     }
   }
 
@@ -202,13 +211,16 @@ resource "aws_s3_bucket_notification" "drops" {
   count  = var.bucket_exists ? 0 : 1
   bucket = module.drops[0].name
 
-  dynamic "queue" {
-    for_each = var.input_prefixes
-    content {
-      queue_arn     = aws_sqs_queue.drops.arn
-      events        = ["s3:ObjectCreated:*"]
-      filter_prefix = queue.value
-    }
+  queue {
+    queue_arn     = aws_sqs_queue.drops.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = var.input_prefix
+  }
+
+  queue {
+    queue_arn     = aws_sqs_queue.drops.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = var.nhs_prefix
   }
   depends_on = [aws_sqs_queue_policy.drops]
 }
