@@ -750,7 +750,10 @@ def _differs(feed: Contract, column: str, kind: str) -> str:
     production, or in `_overridden` where the API has changed it since.
     """
     if feed.replaces:
-        return f"resolved.{column} is distinct from known.{column}"
+        differs = f"resolved.{column} is distinct from known.{column}"
+        # A workbook that is saved again may keep 15 digits of a number, or 17.
+        is_more = f"coalesce(abs(resolved.{column} - known.{column}) > 1e-9, true)"
+        return f"({differs} and {is_more})" if kind == "numeric" else differs
     if kind == "jsonb":
         last = f"coalesce(known._overridden -> '{column}', known.{column})"
         return f"{last} || resolved.{column} is distinct from {last}"

@@ -111,6 +111,17 @@ class TestRealWorkbooks:
 
 
 class TestRevisions:
+    def test_a_publication_that_was_only_saved_again_changes_nothing(self, warehouse):
+        barts = ((1000 / 7, 600 / 7), *BARTS[1:])
+        warehouse.drop_return("published.xlsx", workbook(TRUSTS | {BARTS_KEY: barts}))
+        warehouse.ingest()
+        table = warehouse.ask(TABLE)
+        barts = ((float(f"{1000 / 7:.15g}"), float(f"{600 / 7:.15g}")), *BARTS[1:])
+        warehouse.drop_return("saved-again.xlsx", workbook(TRUSTS | {BARTS_KEY: barts}))
+        warehouse.ingest()
+        assert outcome(warehouse, "saved-again.xlsx") == ("promoted", None, 0, 0, 15, 0, 0, 0)
+        assert warehouse.ask(TABLE) == table
+
     def test_a_later_publication_replaces_its_quarter_whole(self, warehouse):
         warehouse.drop_return("published.xlsx", workbook())
         warehouse.drop_return("other-quarter.xlsx", workbook(period="September", labels={"Period:": None}))
