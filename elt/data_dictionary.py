@@ -106,8 +106,8 @@ INTRODUCTION = f"""\
 
 Made from `elt/contracts/*.odcs.yaml` and `elt/vocabulary.py` by `python -m elt.data_dictionary`: change those instead.
 
-A **feed** is one kind of file. A file that hospitals drop belongs to the feed whose name its own name begins with: `patients.csv`,
-`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes:
+A **feed** is one kind of file. A file that hospitals drop belongs to the feed whose name its own name begins with:
+`patients.csv`, `patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes:
 `{"`, `".join(SUFFIXES)}`. What a file is, its first bytes tell, not its suffix. CSV: separator comma, encoding UTF-8,
 with or without BOM. Line 1 is the header; its columns may stand in any order, and case, spaces and underscores in their
 names do not matter. A column that the contract does not know is kept (`_extra`), and mentioned. Feeds are promoted in
@@ -133,7 +133,7 @@ RETURNS = """\
 ## Returns of NHS England
 
 What lies under `S3_NHS_PREFIX` is read as a KH03 provider return (`bed_occupancy`), whatever it is called: the workbook
-`Beds Open Overnight` or `Beds Open Day Only` of a quarter, `.xlsx` or `.xls`. Its one visible sheet with `Org Code`, and
+`Beds Open Overnight` or `Beds Open Day Only` of a quarter, `.xlsx` or `.xls`. Its one visible sheet with `Org Code` and
 with `General & Acute` under `Available` and `Occupied`, is read, whatever it is called and wherever in it the table
 stands. Year and quarter come from the rows (`2019-20` and `December`, or `2019/20` and `Q3`), the bed type from its
 Title, the day of publication from Revised, else Published. Each organisation and sector is a record; row 1806 is what
@@ -153,7 +153,9 @@ given". Anything that would have to be guessed is refused (`wrong_return`), or f
 WORKBOOKS = """\
 ## Workbooks
 
-This is about the feeds that hospitals drop. One sheet of a workbook is read: the one named like the feed, else the only one with the feed's required columns, else
+This is about the feeds that hospitals drop.
+
+One sheet of a workbook is read: the one named like the feed, else the only one with the feed's required columns, else
 the only one there is. Its first row that is not empty is the header; every later row that is not empty is a record,
 numbered as in the sheet. Hidden sheets are never read, hidden rows and columns are; other sheets, hidden sheets and
 macros (which never run) are mentioned as a warning. A column without a header must be empty.
