@@ -39,7 +39,8 @@ class Contract:
     """One feed.
 
     `delivered_key`: columns that say which entity a row is about; `identifier`: the one among them that is the source's
-    own id of an event, None for entities; `attributes`: production columns that a later delivery may change.
+    own id of an event, None for entities; `attributes`: production columns that a later delivery may change; `clock`:
+    the one among them that dates the row, so that what is older changes nothing, None where a feed carries no time.
     """
 
     feed: str
@@ -47,6 +48,7 @@ class Contract:
     delivered_key: tuple[str, ...]
     identifier: str | None
     attributes: tuple[str, ...]
+    clock: str | None
     promotion_order: int
     reject_limit_rate: float
     reject_limit_rows: int
@@ -91,6 +93,7 @@ def contract(feed: str) -> Contract:
         delivered_key=tuple(properties["deliveredKey"]),
         identifier=properties.get("identifier"),
         attributes=tuple(properties["attributes"]),
+        clock=properties.get("clock"),
         promotion_order=int(limits["promotionOrder"]),
         reject_limit_rate=float(limits["rejectLimitRate"]),
         reject_limit_rows=int(limits["rejectLimitRows"]),

@@ -165,10 +165,19 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
     """
     try:
         version_id, sha256, md5 = _read(s3, settings, file)
+        original = connection.execute(
+            """
+            select file_id, archive_key from audit.ingest_files
+            where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')
+            order by file_id limit 1
+            """,
+            [sha256, file.feed],
+        ).fetchone()
+        archive_key = original[1] if original else _land(s3, settings, file, version_id, sha256, md5)
     except ClientError as error:
         if error.response["Error"]["Code"] not in CHANGED:
             raise
-        # Overwritten or taken away since it was listed: nothing of this version was claimed.
+        # Overwritten or taken away since it was listed, or between reading and copying: nothing of it was claimed.
         with connection.transaction():
             message = "overwritten or taken away before it was claimed; what stands there now is taken by the next run"
             audit.refuse_file(connection, file.file_id, FileStatus.REJECTED, FileCode.SUPERSEDED, message)
@@ -176,15 +185,6 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
                 "update audit.ingest_files set input_released_at = now() where file_id = %s", [file.file_id]
             )
         return False
-    original = connection.execute(
-        """
-        select file_id, archive_key from audit.ingest_files
-        where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')
-        order by file_id limit 1
-        """,
-        [sha256, file.feed],
-    ).fetchone()
-    archive_key = original[1] if original else _land(s3, settings, file, version_id, sha256, md5)
     waiting = next(iter(audit.waiting_manifests(connection, file.input_key)), None)
     promised, refusal = Manifest(None, None), None
     if waiting:

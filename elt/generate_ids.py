@@ -88,6 +88,8 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
             ).fetchone()[0]  # type: ignore[index]
             _assert_within_limit(connection, feed, file, processed)
             _enter(connection, feed, file.batch_id, counts, is_delivery=file.reprocess_of is None)
+            if feed.clock and Disposition.UNCHANGED in counts:
+                _note_older(connection, feed, file)
             if file.is_correction:
                 _note_strangers(connection, file)
                 _update_returned(connection, feed, file.batch_id)
@@ -243,6 +245,22 @@ def _returned(feed: Contract, file: LedgerFile) -> str:
     """
 
 
+def _note_older(connection: Connection, feed: Contract, file: LedgerFile) -> None:
+    """Say in the ledger how many rows changed nothing because what they say is older than what is known."""
+    connection.execute(
+        f"""
+        update audit.ingest_files
+        set warning = concat_ws('; ', warning, older || ' rows are of an earlier {feed.clock} than is known of the same'
+            ' {feed.identifier}, and changed nothing; if the earlier time is a correction, make it through the API')
+        from (
+            select count(*) as older from outcome where is_older and disposition = 'unchanged'
+        ) as counted
+        where file_id = %s and older > 0
+        """,
+        [file.file_id],
+    )
+
+
 def _note_strangers(connection: Connection, file: LedgerFile) -> None:
     """Say in the ledger how many rows named an entry that they could not correct."""
     connection.execute(
@@ -369,6 +387,11 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
     )
     differs = " or ".join(_differs(column, production[column]) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
+    is_older = (
+        f"resolved.{feed.clock} < coalesce((known._overridden ->> '{feed.clock}')::timestamptz, known.{feed.clock})"
+        if feed.clock
+        else "false"
+    )
     # Only where a key stands in the file more than once does the order of the rows matter.
     repeated = f"""
         select
@@ -394,6 +417,7 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
                 resolved.file_id, resolved.row_number, resolved.candidates, resolved.code, resolved.code_column,
                 known.id as known_id, sound.row_hash is not distinct from known._delivered_hash as is_as_delivered,
                 coalesce({differs}, false) as differs, coalesce({moves}, false) as moves, {known_again} as known_again,
+                coalesce({is_older}, false) as is_older,
                 coalesce(repeated.nth, 1) as nth, repeated.agrees
             from resolved
             inner join sound using (file_id, row_number)
@@ -402,21 +426,21 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
         ),
         decided as (
             select
-                file_id, row_number, known_id, candidates,
+                file_id, row_number, known_id, candidates, differs and is_older as is_older,
                 case
                     when code is not null then 'parked'
                     when moves then 'failed'
                     when nth > 1 and agrees then 'duplicate'
                     when nth > 1 then 'failed'
                     when known_id is null then 'inserted'
-                    when is_as_delivered or not differs then known_again
+                    when is_as_delivered or not differs or is_older then known_again
                     else 'updated'
                 end as disposition,
                 case when code is not null then code when moves or nth > 1 then '{RowCode.CONFLICTING_KEY}' end as code,
                 code_column
             from ranked
             union all
-            select sound.file_id, sound.row_number, sound.known_id, null, {known_again}, null, null
+            select sound.file_id, sound.row_number, sound.known_id, null, false, {known_again}, null, null
             from sound
             where sound.known_id is not null and not exists (
                 select from resolved where (resolved.file_id, resolved.row_number) = (sound.file_id, sound.row_number)
@@ -424,12 +448,13 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
         )
         select
             file_id, row_number, quarantine_id, row_hash, known_id, candidates, disposition, code, code_column, errors,
-            _reject_text as delivered_text, null::jsonb as delivered,
+            _reject_text as delivered_text, null::jsonb as delivered, is_older,
             case when _reject_code is null and ({by_key}) then {checks.delivered_key(feed)} end as delivered_key
         from (
             select
                 incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash,
-                incoming._reject_code, incoming._reject_text, {columns}, decided.known_id, decided.candidates,
+                incoming._reject_code, incoming._reject_text, {columns},
+                decided.known_id, decided.candidates, decided.is_older,
                 case
                     when incoming.errors <> '{{}}' then 'failed'
                     when decided.disposition is null then 'duplicate'
