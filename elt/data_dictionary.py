@@ -78,7 +78,14 @@ FILE_ADVICE = {
     FileCode.TOO_MANY_REJECTS: "more rows fail than the feed's limits allow: look at the export as a whole",
     FileCode.MANIFEST_MISMATCH: "it is not the file its manifest describes, or not all of it: drop both again",
     FileCode.MALFORMED_MANIFEST: "its manifest says neither rows nor sha256 in JSON: correct it, and drop both again",
-    FileCode.SUPERSEDED: "a newer version of the same name was taken, or came in between: nothing to do",
+    FileCode.WRONG_RETURN: (
+        "the file is no KH03 provider return; the message says what it looks like: drop the workbook `Beds Open"
+        " Overnight` or `Beds Open Day Only` that NHS England publishes for a quarter"
+    ),
+    FileCode.SUPERSEDED: (
+        "a newer version of the same name was taken, or came in between: nothing to do; or a later publication of its"
+        " quarter stands already; or one of the same day with other figures: decide which is right"
+    ),
 }
 
 TYPES = {

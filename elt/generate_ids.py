@@ -47,12 +47,12 @@ class TooManyRejects(Exception):
     """More rows failed than the contract allows; the file is held and nothing of it was promoted."""
 
 
-def promote(connection: Connection, batch_id: int) -> None:
-    """Promote everything staged in this batch, feed by feed.
+def promote(connection: Connection, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> None:
+    """Promote everything of these feeds staged in this batch, feed by feed.
 
     First come the parked rows that can be resolved now, then the new files.
     """
-    for feed in FEEDS:
+    for feed in feeds:
         _make_tables(connection, contract(feed))
         _replay(connection, batch_id, contract(feed))
         for file in audit.files(connection, batch_id, FileStatus.STAGED, feed):
@@ -115,11 +115,11 @@ def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -
     """Let the planner know of a table that has grown much: the next feed refers to it before autovacuum comes by."""
     with connection.transaction():
         known = connection.execute(
-            "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.feed}"]
+            "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.table}"]
         ).fetchone()
         if known and inserted > 0.1 * known[0]:
             connection.execute("set local role medilink_owner")  # Nobody else may.
-            connection.execute(f"analyze public.{feed.feed}")
+            connection.execute(f"analyze public.{feed.table}")
 
 
 def _assert_within_limit(connection: Connection, feed: Contract, file: LedgerFile, processed: int) -> None:
@@ -360,7 +360,7 @@ def _resolve(connection: Connection, feed: Contract, source: str, put: Put = _fi
             file_id, row_number, quarantine_id, row_hash, {", ".join(f"incoming.{c.name}" for c in feed.columns)},
             known.id as known_id, known._key as known_key
         from incoming
-        left join public.{feed.feed} as known on known._delivered_hash = incoming.row_hash
+        left join public.{feed.table} as known on known._delivered_hash = incoming.row_hash
         where errors = '{{}}'
         order by incoming.row_hash, incoming.row_number, known.id
     """
@@ -374,7 +374,7 @@ def _resolve(connection: Connection, feed: Contract, source: str, put: Put = _fi
 def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fill) -> dict[Disposition, int]:
     """Fill the temporary table `outcome`, a row and a disposition for each row of `source`; returns the counts."""
     # Nobody writes this table meanwhile, so that what is decided here holds when it is entered.
-    connection.execute(f"lock table public.{feed.feed} in share row exclusive mode")
+    connection.execute(f"lock table public.{feed.table} in share row exclusive mode")
     rows = _resolve(connection, feed, source, put)
     _resolve_contested(connection, feed)
     production = _production(connection)
@@ -421,7 +421,7 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
                 coalesce(repeated.nth, 1) as nth, repeated.agrees
             from resolved
             inner join sound using (file_id, row_number)
-            left join public.{feed.feed} as known on known._key = resolved.key
+            left join public.{feed.table} as known on known._key = resolved.key
             left join repeated using (file_id, row_number)
         ),
         decided as (
@@ -521,7 +521,7 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
             update resolved
             set key = sound.known_key, code = null{kept}
             from sound
-            inner join public.{feed.feed} as known on known.id = sound.known_id
+            inner join public.{feed.table} as known on known.id = sound.known_id
             where (sound.file_id, sound.row_number) = (resolved.file_id, resolved.row_number)
         """)
 
@@ -539,7 +539,7 @@ def _enter(
     if Disposition.INSERTED in counts:
         connection.execute(
             f"""
-            insert into public.{feed.feed} (
+            insert into public.{feed.table} (
                 {columns}{", _key" if feed.identifier else ""}, _delivered_hash,
                 _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
             )
@@ -557,7 +557,7 @@ def _enter(
         changes = ", ".join(f"{column} = {_merged(column, production[column])}" for column in feed.attributes)
         connection.execute(
             f"""
-            update public.{feed.feed} as known
+            update public.{feed.table} as known
             set {changes}, _overridden = {_still_overridden(feed, production)}, updated_at = now(),
                 _delivered_hash = outcome.row_hash,
                 _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
@@ -570,7 +570,7 @@ def _enter(
     if feed.identifier and Disposition.DUPLICATE in counts:
         connection.execute(
             f"""
-            update public.{feed.feed} as known
+            update public.{feed.table} as known
             set times_delivered = known.times_delivered + repeated.times, last_delivered_at = now()
             from (
                 select coalesce(sound.known_key, resolved.key) as key, count(*) as times
