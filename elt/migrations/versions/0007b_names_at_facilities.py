@@ -1,12 +1,12 @@
 """A patient is found by name within a facility, however many elsewhere bear the name.
 
-Revision: 0006c; follows 0006b. Forward-only: there is no downgrade.
+Revision: 0007b; follows 0007. Forward-only: there is no downgrade.
 """
 
 from alembic import op
 
-revision = "0006c"
-down_revision = "0006b"
+revision = "0007b"
+down_revision = "0007"
 
 # By names first: the API looks for names too, without a facility.
 NAMES = """
