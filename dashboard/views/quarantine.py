@@ -98,7 +98,8 @@ def entries(reasons: list[dict[str, Any]]) -> str | None:
         )
         if len(found) == PAGE:
             st.caption(f"The oldest {PAGE} rows; the file below holds all of a feed.")
-        one([entry["id"] for entry in found])
+        if session.me().can("quarantine.get_entry"):
+            one([entry["id"] for entry in found])
         return chosen["feed"]
 
 
@@ -125,6 +126,11 @@ def one(ids: list[int]) -> None:
 
 def out_and_in(feed: str) -> None:
     """The way of a correction: download, correct, drop."""
+    if not session.me().can("quarantine.get_entry"):
+        st.caption(
+            "Rows hold patients' values, which this role does not see: a steward or an administrator corrects them."
+        )
+        return
     with st.container(border=True):
         st.subheader(f"Correct the rows of {feed}", anchor=False)
         st.markdown(
