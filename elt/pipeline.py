@@ -44,10 +44,10 @@ class Pipeline:
         """The pipeline over the services the settings name."""
         return cls(settings, bucket.client(settings), lambda role: database.connect(settings, role))
 
-    def list_input(self) -> list[Found]:
-        """What a run would take; claims nothing."""
+    def list_input(self, feeds: tuple[str, ...] = FEEDS) -> list[Found]:
+        """What a run for these feeds would take; claims nothing."""
         with self.connect("loader") as connection:
-            return list_input(self.s3, connection, self.settings)
+            return list_input(self.s3, connection, self.settings, feeds)
 
     def begin(self, run_key: str, patience: float = 0) -> int:
         """Open the batch of this run, waiting up to `patience` seconds for another run to end; returns its id."""
@@ -62,7 +62,7 @@ class Pipeline:
                 time.sleep(2)
 
     def extract(self, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> None:
-        """Claim what was dropped for these feeds."""
+        """Claim what was dropped for these feeds, where they arrive."""
         with self._step(batch_id, "extract"), self.connect("loader") as connection:
             extract(self.s3, connection, self.settings, batch_id, feeds)
 
@@ -71,13 +71,13 @@ class Pipeline:
         with self._step(batch_id, f"load_{feed}"), self.connect("loader") as connection:
             return load_feed(self.s3, connection, self.settings, batch_id, feed)
 
-    def promote(self, batch_id: int) -> None:
-        """Enter staged and parked rows into the production tables."""
+    def promote(self, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> None:
+        """Enter staged and parked rows of these feeds into the production tables."""
         with self._step(batch_id, "generate_ids_and_transform"), self.connect("loader") as connection:
             # What a crash of the server took out of staging since it was loaded is loaded again; mostly nothing.
-            for feed in FEEDS:
+            for feed in feeds:
                 load_feed(self.s3, connection, self.settings, batch_id, feed)
-            promote(connection, batch_id)
+            promote(connection, batch_id, feeds)
 
     def replay(self, run_key: str, patience: float = 0) -> int:
         """Try the parked rows again now, as a batch of its own; returns the batch id.

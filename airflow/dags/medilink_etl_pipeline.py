@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from elt.audit import BatchEnded
 from elt.bucket import CLIENT_CONFIG
-from elt.contract import FEEDS
+from elt.contract import MEDILINK_FEEDS
 from elt.database import act_as
 from elt.pipeline import Pipeline, describe
 from elt.publish import NotPublishable
@@ -63,10 +63,10 @@ def closing_on_failure(batch_id: int) -> Iterator[Pipeline]:
     },
     params={
         "feeds": Param(
-            list(FEEDS),
+            list(MEDILINK_FEEDS),
             type="array",
-            items={"type": "string", "enum": list(FEEDS)},
-            examples=list(FEEDS),
+            items={"type": "string", "enum": list(MEDILINK_FEEDS)},
+            examples=list(MEDILINK_FEEDS),
             description="Feeds to take from the input.",
         ),
         "dry_run": Param(default=False, type="boolean", description="List what the run would take, claim nothing."),
@@ -82,12 +82,12 @@ def medilink_etl_pipeline() -> None:
         context = get_current_context()
         night = pipeline()
         if context["params"]["dry_run"]:
-            for found in night.list_input():
+            for found in night.list_input(MEDILINK_FEEDS):
                 log.info("%s", found)
             raise AirflowSkipException("Dry run: nothing was claimed.")
         batch_id = night.begin(context["run_id"], patience=600)
         with closing_on_failure(batch_id):
-            night.extract(batch_id, tuple(feed for feed in FEEDS if feed in context["params"]["feeds"]))
+            night.extract(batch_id, tuple(feed for feed in MEDILINK_FEEDS if feed in context["params"]["feeds"]))
         return batch_id
 
     @task
@@ -95,10 +95,10 @@ def medilink_etl_pipeline() -> None:
         with closing_on_failure(batch_id) as night:
             return night.load(batch_id, feed)
 
-    @task(outlets=[Asset(f"public.{feed}") for feed in FEEDS])
+    @task(outlets=[Asset(f"public.{feed}") for feed in MEDILINK_FEEDS])
     def generate_ids_and_transform(batch_id: int) -> None:
         with closing_on_failure(batch_id) as night:
-            night.promote(batch_id)
+            night.promote(batch_id, MEDILINK_FEEDS)
 
     @task
     def build(batch_id: int, layer: str) -> None:
@@ -116,7 +116,7 @@ def medilink_etl_pipeline() -> None:
             night.archive(batch_id)
 
     batch_id = extract()
-    loads = [load.override(task_id=f"load_{feed}")(batch_id, feed) for feed in FEEDS]
+    loads = [load.override(task_id=f"load_{feed}")(batch_id, feed) for feed in MEDILINK_FEEDS]
     step = loads >> generate_ids_and_transform(batch_id)
     for layer in LAYERS:
         step = step >> build.override(task_id=f"dbt_{layer}")(batch_id, layer)

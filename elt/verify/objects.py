@@ -56,7 +56,11 @@ def check_objects(connection: Connection, s3: S3Client, settings: Settings, *, h
         "select manifest_id, input_key, archive_key from audit.manifests where archive_key is not null order by 1"
     ).fetchall()
     archived = _listing(s3, settings.s3_bucket_name, settings.s3_archive_prefix)
-    arrived = _listing(s3, settings.s3_bucket_name, settings.s3_input_prefix)
+    arrived = {
+        key: found
+        for prefix in settings.input_prefixes.values()
+        for key, found in _listing(s3, settings.s3_bucket_name, prefix).items()
+    }
     # Of files that share their bytes the first one speaks for them.
     claimed = {file.archive_key: file for file in reversed(ledger) if file.archive_key}
     findings = [

@@ -6,20 +6,23 @@ from collections.abc import Iterator
 
 from psycopg import Connection, sql
 
-from elt.contract import FEEDS
+from elt.contract import FEEDS, Contract, contract
 from elt.verify.finding import Finding
 from elt.vocabulary import Disposition
 
 PROMOTED = "('promoted', 'published', 'archived')"
 
+# Where a row first came from, and where its present values did.
+ORIGINS = "id, source, _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id"
+
 # Rows of one feed that files brought, where each first came from, and whether that delivery counted it as refused: it
-# entered later then, out of quarantine.
+# entered later then, out of quarantine. `{known}`: they stand there, or stood until a later publication withdrew them.
 STANDING = """
     (
         select
             id, _first_file_id as file_id, _first_row as row_number, _first_batch_id as batch_id,
             sightings.file_id is not null as was_refused
-        from public.{feed}
+        from {known}
         left join quarantine.sightings
             on (sightings.file_id, sightings.row_number) = (_first_file_id, _first_row)
         where source = 'drop'
@@ -46,7 +49,7 @@ OF_EACH_FEED: tuple[tuple[str, str, str], ...] = (
         rows_updated as (
 
             select _last_file_id as file_id, count(*) as updated
-            from public.{{feed}}
+            from {{known}}
             where _last_file_id is not null
                 and (_last_file_id, _last_row) is distinct from (_first_file_id, _first_row)
                 and not exists (
@@ -182,7 +185,7 @@ OF_EACH_FEED: tuple[tuple[str, str, str], ...] = (
         "each entity once",
         """
         select '{feed} ' || min(id), 'and ' || count(*) - 1 || ' other rows bear the same key'
-        from public.{feed} group by _key having count(*) > 1
+        from public.{table} group by _key having count(*) > 1
         """,
         "the unique index of the key is gone or broken: merge the rows, and make it anew",
     ),
@@ -190,7 +193,7 @@ OF_EACH_FEED: tuple[tuple[str, str, str], ...] = (
         "provenance",
         f"""
         select '{{feed}} ' || min(rows.id) || ' and ' || count(*) - 1 || ' more', problem
-        from public.{{feed}} as rows
+        from public.{{table}} as rows
         left join audit.ingest_files as first on first.file_id = rows._first_file_id
         left join audit.ingest_files as last on last.file_id = rows._last_file_id
         cross join lateral (
@@ -351,8 +354,14 @@ def check_rows(connection: Connection) -> Iterator[Finding]:
         yield from _ask(connection, name, query, advice)
     for feed in FEEDS:
         for name, query, advice in OF_EACH_FEED:
-            yield from _ask(connection, name, query.replace("{feed}", feed), advice)
+            yield from _ask(connection, name, _of(contract(feed), query), advice)
     yield from _check_sequences(connection)
+
+
+def _of(feed: Contract, query: str) -> str:
+    tables = [f"public.{feed.table}", *(["audit.withdrawn_returns"] if feed.replaces else [])]
+    known = " union all ".join(f"select {ORIGINS} from {table}" for table in tables)
+    return query.replace("{known}", f"({known}) as known").replace("{table}", feed.table).replace("{feed}", feed.feed)
 
 
 def _ask(connection: Connection, name: str, query: str, advice: str) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from elt import cli
+from tests.releases import release
 
 
 @pytest.fixture
@@ -36,13 +37,7 @@ def finish(warehouse, admin: psycopg.Connection) -> Callable[[], None]:
 
     def publish_and_archive() -> None:
         batch_id = warehouse.begin(f"archiving-{uuid.uuid4()}")
-        release = admin.execute("insert into audit.releases (batch_id) values (%s) returning release_id", [batch_id])
-        (release_id,) = release.fetchone()
-        for schema in ("analytics", "research"):
-            admin.execute(f"comment on schema {schema} is 'release {release_id}'")
-        admin.execute(
-            "update audit.ingest_files set status = 'published', published_at = now() where status = 'promoted'"
-        )
+        release(admin, batch_id)
         warehouse.archive(batch_id)
 
     return publish_and_archive

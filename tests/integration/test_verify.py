@@ -196,7 +196,8 @@ DOORS = {
     "another owner": (
         "alter table public.facilities owner to loader",
         "ownership",
-        "alter table public.facilities owner to medilink_owner",
+        """alter table public.facilities owner to medilink_owner;
+        grant select, insert, update on public.facilities to loader""",
     ),
     "another owner of a schema": (
         "alter schema quarantine owner to loader",
