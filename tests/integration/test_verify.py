@@ -353,7 +353,7 @@ def test_what_a_run_does_while_verify_looks_is_no_finding(warehouse, monkeypatch
     monkeypatch.setattr(objects, "_listing", claim_meanwhile)
     monkeypatch.setattr(verification, "SECOND_LOOK_SECONDS", 0)
     assert warehouse.findings() == []
-    assert len(looks) == 4
+    assert len(looks) == 6
     warehouse.end(batch_id)
 
 
