@@ -1,12 +1,12 @@
 """What `medilink verify` asks for: the ETag of each archived object; steps of dead runs are ended.
 
-Revision: 0008; follows 0007. Forward-only: there is no downgrade.
+Revision: 0008; follows 0007b. Forward-only: there is no downgrade.
 """
 
 from alembic import op
 
 revision = "0008"
-down_revision = "0007"
+down_revision = "0007b"
 
 LEDGER = """
 alter table audit.ingest_files add column archive_etag text;
