@@ -37,6 +37,11 @@ WRITTEN: dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None] =
     413: refused("the body is too large"),
 }
 
+CREATED: dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None] = {
+    **WRITTEN,
+    404: refused("made before with the same Idempotency-Key, and deleted since"),
+}
+
 PAGE_HEADERS: dict[str, Any] = {
     "Link": {
         "description": 'address of the next page, `rel="next"`; missing on the last one',
@@ -49,23 +54,21 @@ PAGE_HEADERS: dict[str, Any] = {
 }
 
 
+def array_of(schema: type[BaseModel], description: str = "all of them") -> dict[str, Any]:
+    """A bare array."""
+    items = {"$ref": f"#/components/schemas/{schema.__name__}"}
+    return {"description": description, "content": {"application/json": {"schema": {"type": "array", "items": items}}}}
+
+
 def list_of(schema: type[BaseModel]) -> dict[str, Any]:
     """A page of a list."""
-    return {
-        "description": "one page, ordered by id",
-        "content": {
-            "application/json": {
-                "schema": {"type": "array", "items": {"$ref": f"#/components/schemas/{schema.__name__}"}}
-            }
-        },
-        "headers": PAGE_HEADERS,
-    }
+    return {**array_of(schema, "one page, ordered by id"), "headers": PAGE_HEADERS}
 
 
-def resource(name: str, url_prefix: str, description: str, listed: type[BaseModel] | None = None) -> APIBlueprint:
+def resource(name: str, url_prefix: str, description: str, *listed: type[BaseModel]) -> APIBlueprint:
     """A blueprint of data routes: closed without a token, and with the errors that any of them may answer.
 
-    `listed` is a schema that only lists refer to.
+    `listed` are schemas that only lists refer to.
     """
     blueprint = APIBlueprint(
         name,
@@ -82,6 +85,6 @@ def resource(name: str, url_prefix: str, description: str, listed: type[BaseMode
             503: refused("the database does not answer, or not in time"),
         },
     )
-    if listed:
-        get_responses({"200": listed}, blueprint.components_schemas, Operation())
+    for schema in listed:
+        get_responses({"200": schema}, blueprint.components_schemas, Operation())
     return blueprint

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from backend.pipeline.schemas import File, Run, RunDetail
+from backend.pipeline.schemas import File, Health, Run, RunDetail
 from backend.problems import MEANINGS, STATUSES, ProblemType
-from backend.quarantine.schemas import Entry, EntryDetail
-from elt.vocabulary import Role
+from backend.quarantine import queries
+from backend.quarantine.schemas import Entry, EntryDetail, Reason
+from elt.vocabulary import ROW_ADVICE, Role, RowCode
 
 ClientOf = Callable[..., FlaskClient]
 
@@ -87,6 +88,14 @@ class TestRuns:
             ("facilities.csv", None),
         ]
 
+    def test_health_day_by_day(self, client: FlaskClient) -> None:
+        days = [Health.model_validate(day) for day in client.get("/api/pipeline/health").json or []]
+        assert [(str(day.run_on), day.failed_run_count, day.longest_run_seconds, day.file_count) for day in days] == [
+            ("2026-02-01", 1, 60, 0),
+            ("2026-01-31", 0, 60, 2),
+        ]
+        assert len(client.get("/api/pipeline/health?days=1").json or []) == 1
+
     def test_files(self, client: FlaskClient) -> None:
         for file in client.get("/api/pipeline/files").json or []:
             File.model_validate(file)
@@ -105,6 +114,18 @@ class TestQuarantine:
         assert ids(client, "/api/quarantine?code=missing_value") == [3, 5]
         assert ids(client, "/api/quarantine?file=patients-lagos.csv&disposition=parked") == [2]
         assert ids(client, "/api/quarantine?state=closed") == []
+
+    def test_the_summary_counts_reasons_and_says_what_to_do(self, client: FlaskClient, client_of: ClientOf) -> None:
+        reasons = [Reason.model_validate(reason) for reason in client.get("/api/quarantine/summary").json or []]
+        assert [(reason.error_code, reason.row_count) for reason in reasons] == [
+            (RowCode.MISSING_VALUE, 2),
+            (RowCode.AMBIGUOUS_FACILITY, 1),
+            (RowCode.INVALID_TYPE, 1),
+            (RowCode.WRONG_COLUMN_COUNT, 1),
+        ]
+        assert [reason.advice for reason in reasons] == [ROW_ADVICE[reason.error_code] for reason in reasons]
+        own = client_of(Role.STEWARD, 1).get("/api/quarantine/summary").json or []
+        assert [reason["row_count"] for reason in own] == [1, 1]
 
     def test_one_entry_has_the_row_and_what_to_do(self, client: FlaskClient) -> None:
         entry = EntryDetail.model_validate_json(client.get("/api/quarantine/1").data)
@@ -132,6 +153,21 @@ class TestQuarantine:
         assert (found[0]["_error_code"], found[3]["_text"]) == ("invalid_type", "Canary,1,2,3,4,5,6,7,8,9")
         assert len(self.export(client, "feed=patients&code=missing_value").splitlines()) == 3
         assert len(self.export(client, "feed=patients&code=nul_byte").splitlines()) == 1
+
+    def test_an_operator_sees_what_is_wrong_and_no_value(self, client_of: ClientOf) -> None:
+        operator = client_of(Role.OPERATOR)
+        assert ids(operator, "/api/quarantine") == [1, 2, 3, 4, 5]
+        assert operator.get("/api/quarantine/1").status_code == 403
+        export = operator.get("/api/quarantine?feed=patients", headers={"Accept": "text/csv"})
+        assert (export.status_code, "Canary" in export.text) == (403, False)
+
+    def test_an_export_that_would_be_too_large_says_how_to_narrow_it(
+        self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(queries, "EXPORT_LIMIT", 4)
+        answer = client.get("/api/quarantine?feed=patients", headers={"Accept": "text/csv"})
+        assert (answer.status_code, (answer.json or {})["errors"]) == (422, [{"pointer": "#/feed", "code": "too_many"}])
+        assert len(self.export(client, "feed=patients&code=missing_value").splitlines()) == 3
 
     def test_an_export_is_of_one_feed(self, client: FlaskClient) -> None:
         answer = client.get("/api/quarantine", headers={"Accept": "text/csv"})
@@ -165,6 +201,14 @@ def test_metrics_count_requests_and_tell_how_the_pipeline_stands(client_of: Clie
     assert 'medilink_files{status="held"} 1.0' in text
     assert "medilink_last_run_succeeded 0.0" in text
     assert "canary" not in text.lower()
+
+
+def test_made_up_methods_make_no_series(client_of: ClientOf, stranger: FlaskClient) -> None:
+    for number in range(3):
+        stranger.open("/health", method=f"CANARY{number}")
+    text = client_of(Role.OPERATOR).get("/metrics").text
+    assert 'medilink_api_requests_total{method="other",route="none"' in text
+    assert "CANARY" not in text
 
 
 @pytest.mark.parametrize("kind", ProblemType)
