@@ -6,7 +6,7 @@ import botocore.exceptions
 from flask import Response, abort, current_app, request
 from werkzeug.datastructures import FileStorage
 
-from backend.answers import json_of, list_of, refused, resource
+from backend.answers import array_of, json_of, list_of, refused, resource
 from backend.parameters import Parameters
 from backend.pipeline import airflow, drops, queries
 from backend.pipeline.schemas import (
@@ -15,6 +15,8 @@ from backend.pipeline.schemas import (
     DroppedFile,
     File,
     FileParameters,
+    Health,
+    HealthParameters,
     NewFile,
     NewRun,
     Run,
@@ -25,7 +27,7 @@ from backend.pipeline.schemas import (
 from backend.problems import InvalidInput, ProblemType, invalid, missing, unavailable
 from elt.settings import Settings
 
-pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run)
+pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run, Health)
 
 
 @pipeline.before_app_request
@@ -63,6 +65,12 @@ def get_run(path: ByRunId, query: Parameters) -> Response:
     if found is None:
         abort(missing())
     return json_of(_in_airflow(path.run_id, *found))
+
+
+@pipeline.get("/health", responses={200: array_of(Health)})
+def health(query: HealthParameters) -> Response:
+    """The pipeline day by day, the newest first"""
+    return Response(queries.health(query.days), content_type="application/json")
 
 
 @pipeline.get("/files", responses={200: list_of(File)})
