@@ -12,7 +12,7 @@ import pytest
 
 from backend.app import create_app
 from backend.database import db
-from backend.pipeline import routes
+from backend.pipeline.schemas import UPLOAD_LIMIT
 from elt import audit
 from elt.contract import FEEDS
 from elt.vocabulary import Role
@@ -177,14 +177,14 @@ class TestUploads:
         assert {error["pointer"] for error in answer.json["errors"]} == {"#/file"}
         assert warehouse.objects("") == {}
 
-    def test_forms_that_are_none_are_refused(self, client, monkeypatch):
+    def test_forms_that_are_none_are_refused(self, client):
         post = functools.partial(client.post, "/api/pipeline/files", content_type="multipart/form-data")
         assert post(data={"feed": "facilities", "file": "text"}).status_code == 422
         assert post(data={"feed": "facilities"}).status_code == 422
         assert self.upload(client, "nonsense", "a.csv", b"x").status_code == 422
         assert self.upload(client, "facilities", "a.csv", b"x", folder="/etc").status_code == 422
-        monkeypatch.setattr(routes, "UPLOAD_LIMIT", 1000)
-        assert self.upload(client, "facilities", "a.csv", b"x" * 2000).status_code == 413
+        announced = {"CONTENT_LENGTH": str(UPLOAD_LIMIT + 1)}
+        assert post(data={"feed": "facilities"}, environ_overrides=announced).status_code == 413
 
     def test_without_airflow_the_file_is_dropped_and_the_caller_told(self, client, warehouse):
         answer = self.upload(client, "facilities", "a.csv", FACILITIES.encode(), run="true")
