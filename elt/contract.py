@@ -13,6 +13,7 @@ from typing import Any
 from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
 
 from elt.header import fold_header
+from elt.vocabulary import Input, Layout
 
 CONTRACTS = Path(__file__).parent / "contracts"
 
@@ -39,7 +40,8 @@ class Contract:
     """One feed.
 
     `delivered_key`: columns that say which entity a row is about; `identifier`: the one among them that is the source's
-    own id of an event, None for entities; `attributes`: production columns that a later delivery may change.
+    own id of an event, None for entities; `attributes`: production columns that a later delivery may change; `clock`:
+    the one among them that dates the row, so that what is older changes nothing, None where a feed carries no time.
     """
 
     feed: str
@@ -47,6 +49,7 @@ class Contract:
     delivered_key: tuple[str, ...]
     identifier: str | None
     attributes: tuple[str, ...]
+    clock: str | None
     promotion_order: int
     reject_limit_rate: float
     reject_limit_rows: int
@@ -55,6 +58,12 @@ class Contract:
     encodings: tuple[str, ...]
     """utf-8 first, and alone where the contract is silent; a line that is not UTF-8 is read in the first of the others
     that can read it."""
+    input: Input
+    layout: Layout
+    table: str
+    """Production table in `public`."""
+    replaces: tuple[str, ...]
+    """Columns of which a later publication takes the place of all rows that agree in them; none for most feeds."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -67,15 +76,18 @@ class Contract:
         return next((column for column in self.columns if column.name == folded), None)
 
 
-def feed_of(key: str) -> str | None:
-    """The feed that claims an object by its name: `patients-lagos.csv` is patients; None when no feed does.
+def feed_of(key: str, arrived: Input) -> str | None:
+    """The feed that claims an object; None when no feed does.
 
-    The longest feed name wins, so that a feed may be called like the beginning of another.
+    Among hospitals' drops the name tells: `patients-lagos.csv` is patients. The longest feed name wins, so that a feed
+    may be called like the beginning of another. An NHS return may be called anything.
     """
+    if arrived is Input.NHS:
+        return NHS_FEEDS[0]
     name = PurePosixPath(key).name.casefold()
     if not name.endswith(SUFFIXES):
         return None
-    return max((feed for feed in FEEDS if name.startswith(feed)), key=len, default=None)
+    return max((feed for feed in MEDILINK_FEEDS if name.startswith(feed)), key=len, default=None)
 
 
 @cache
@@ -91,11 +103,16 @@ def contract(feed: str) -> Contract:
         delivered_key=tuple(properties["deliveredKey"]),
         identifier=properties.get("identifier"),
         attributes=tuple(properties["attributes"]),
+        clock=properties.get("clock"),
         promotion_order=int(limits["promotionOrder"]),
         reject_limit_rate=float(limits["rejectLimitRate"]),
         reject_limit_rows=int(limits["rejectLimitRows"]),
         delimiters=tuple(limits.get("delimiters", [","])),
         encodings=tuple(limits.get("encodings", ["utf-8"])),
+        input=Input(limits.get("input", Input.MEDILINK)),
+        layout=Layout(limits.get("layout", Layout.TABLE)),
+        table=properties.get("table", feed),
+        replaces=tuple(properties.get("replaces", [])),
     )
 
 
@@ -135,3 +152,5 @@ def _feeds() -> tuple[str, ...]:
 
 # What is referred to comes before what refers to it.
 FEEDS = _feeds()
+MEDILINK_FEEDS = tuple(feed for feed in FEEDS if contract(feed).input is Input.MEDILINK)
+NHS_FEEDS = tuple(feed for feed in FEEDS if contract(feed).input is Input.NHS)

@@ -78,7 +78,14 @@ FILE_ADVICE = {
     FileCode.TOO_MANY_REJECTS: "more rows fail than the feed's limits allow: look at the export as a whole",
     FileCode.MANIFEST_MISMATCH: "it is not the file its manifest describes, or not all of it: drop both again",
     FileCode.MALFORMED_MANIFEST: "its manifest says neither rows nor sha256 in JSON: correct it, and drop both again",
-    FileCode.SUPERSEDED: "a newer version of the same name was taken, or came in between: nothing to do",
+    FileCode.WRONG_RETURN: (
+        "the file is no KH03 provider return; the message says what it looks like: drop the workbook `Beds Open"
+        " Overnight` or `Beds Open Day Only` that NHS England publishes for a quarter"
+    ),
+    FileCode.SUPERSEDED: (
+        "a newer version of the same name was taken, or came in between: nothing to do; or a later publication of its"
+        " quarter stands already; or one of the same day with other figures: decide which is right"
+    ),
 }
 
 TYPES = {
@@ -146,7 +153,9 @@ Two rows of *one* file with the same key and other attributes contradict each ot
 the first is taken, each later one fails as `conflicting_key`. The same key in a *later* file is an update: given values
 replace those that stand there, and what is not given stays.
 
-An **event** (medical record, triage visit) with the source's own id can be corrected by delivering that id again.
+An **event** (medical record, triage visit) with the source's own id can be corrected by delivering that id again. Where
+the row's time is earlier than the one last delivered, it is an older state that arrives late: it is `unchanged`, and
+the load history says how many such rows a file had. (A time that was too late is corrected through the API.)
 Without `record_id` and `recorded_at`, or `visit_id` and `visited_at`, an event cannot be told from a second delivery of
 itself: such a repeat is a `duplicate`, and the event's row counts it (`times_delivered`, `last_delivered_at`). Two
 events that really happened and say the same become one. So these columns are optional, and **recommended**. Marts use

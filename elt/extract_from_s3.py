@@ -18,14 +18,15 @@ from psycopg import Connection
 
 from elt import audit, manifest
 from elt.audit import LedgerFile, WaitingManifest
-from elt.contract import FEEDS, SUFFIXES, feed_of
+from elt.contract import FEEDS, MEDILINK_FEEDS, SUFFIXES, contract, feed_of
 from elt.manifest import Manifest
 from elt.scanner import FileRefused
 from elt.settings import Settings
-from elt.vocabulary import FileCode, FileStatus
+from elt.vocabulary import FileCode, FileStatus, Input
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 BLOCK_BYTES = 256 * 1024
 
@@ -56,30 +57,42 @@ class ArchiveCopyDiffers(Exception):
     """The archive copy is not what was read from the input; the input object stays, and the next try claims it anew."""
 
 
-def list_input(s3: S3Client, connection: Connection, settings: Settings) -> list[Found]:
-    """What lies in the input now; claims nothing. `is_new` is False for versions the ledger knows."""
+def list_input(s3: S3Client, connection: Connection, settings: Settings, feeds: tuple[str, ...] = FEEDS) -> list[Found]:
+    """What lies now where these feeds arrive; claims nothing. `is_new` is False for versions the ledger knows."""
     known = {
         (key, etag, modified)
         for key, etag, modified in connection.execute(
             "select input_key, etag, last_modified from audit.ingest_files where input_released_at is null"
         )
     }
-    found = []
+    return [
+        Found(item["Key"], etag, item["Size"], feed_of(item["Key"], arrived), is_new)
+        for arrived in _inputs(feeds)
+        for page in _pages(s3, settings, arrived)
+        for item in page
+        if not item["Key"].endswith("/") and not manifest.described_by(item["Key"], arrived)
+        for etag in [item["ETag"].strip('"')]
+        for is_new in [(item["Key"], etag, item["LastModified"]) not in known]
+    ]
+
+
+def _inputs(feeds: tuple[str, ...]) -> list[Input]:
+    """Where files of these feeds arrive."""
+    return [arrived for arrived in Input if any(contract(feed).input is arrived for feed in feeds)]
+
+
+def _pages(s3: S3Client, settings: Settings, arrived: Input) -> Iterator[list[ObjectTypeDef]]:
+    """The objects of one input, a page of the listing at a time."""
     for page in s3.get_paginator("list_objects_v2").paginate(
-        Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix
+        Bucket=settings.s3_bucket_name, Prefix=settings.input_prefixes[arrived]
     ):
-        for item in page.get("Contents", []):
-            if not item["Key"].endswith("/") and not manifest.described_by(item["Key"]):
-                etag = item["ETag"].strip('"')
-                is_new = (item["Key"], etag, item["LastModified"]) not in known
-                found.append(Found(item["Key"], etag, item["Size"], feed_of(item["Key"]), is_new))
-    return found
+        yield page.get("Contents", [])
 
 
 def extract(
     s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feeds: tuple[str, ...] = FEEDS
 ) -> list[int]:
-    """Claim everything that lies in the input for these feeds, and take up what an ended batch left unfinished.
+    """Claim everything that arrived for these feeds, and take up what an ended batch left unfinished.
 
     Returns the ids of the files claimed. A file that no feed claims is entered as rejected once, and stays where it is.
     An object that changes between listing and claim is left to the next run.
@@ -93,30 +106,31 @@ def extract(
             """,
             [batch_id, list(feeds), batch_id],
         )
-    _discover(s3, connection, settings, batch_id, feeds)
+    for arrived in _inputs(feeds):
+        _discover(s3, connection, settings, batch_id, arrived, feeds)
     discovered = audit.files(connection, batch_id, FileStatus.DISCOVERED)
     claimed = [file.file_id for file in discovered if _claim(s3, connection, settings, file)]
     _attach_late_manifests(s3, connection, settings, batch_id)
     return claimed
 
 
-def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id: int, feeds: tuple[str, ...]) -> None:
+def _discover(
+    s3: S3Client, connection: Connection, settings: Settings, batch_id: int, arrived: Input, feeds: tuple[str, ...]
+) -> None:
     manifests = []
-    for page in s3.get_paginator("list_objects_v2").paginate(
-        Bucket=settings.s3_bucket_name, Prefix=settings.s3_input_prefix
-    ):
+    for page in _pages(s3, settings, arrived):
         rows = []
-        for item in page.get("Contents", []):
-            key, feed = item["Key"], feed_of(item["Key"])
+        for item in page:
+            key, feed = item["Key"], feed_of(item["Key"], arrived)
             if key.endswith("/") or (feed is not None and feed not in feeds):
                 continue
             row = {"key": key, "etag": item["ETag"].strip('"'), "size": item["Size"], "modified": item["LastModified"]}
-            if described := manifest.described_by(key):
+            if described := manifest.described_by(key, arrived):
                 manifests.append(row | {"describes": described, "batch": batch_id})
                 continue
             row |= {"batch": batch_id, "feed": feed, "status": FileStatus.DISCOVERED, "code": None, "message": None}
             if feed is None:
-                names = f"<feed>*{' or '.join(SUFFIXES)}, feed one of {', '.join(FEEDS)}"
+                names = f"<feed>*{' or '.join(SUFFIXES)}, feed one of {', '.join(MEDILINK_FEEDS)}"
                 hint = f"no feed claims this name: call it {names}"
                 row |= {"status": FileStatus.REJECTED, "code": FileCode.UNKNOWN_FEED, "message": hint}
             rows.append(row)
@@ -150,11 +164,15 @@ def _discover(s3: S3Client, connection: Connection, settings: Settings, batch_id
         connection.execute(
             """
             update audit.manifests set input_released_at = now()
-            where file_id is null and input_released_at is null and (input_key, etag, last_modified) not in (
-                select * from unnest(%s::text[], %s::text[], %s::timestamptz[])
-            )
+            where file_id is null and input_released_at is null and starts_with(input_key, %s)
+                and (input_key, etag, last_modified) not in (
+                    select * from unnest(%s::text[], %s::text[], %s::timestamptz[])
+                )
             """,
-            [[row[name] for row in manifests] for name in ("key", "etag", "modified")],
+            [
+                settings.input_prefixes[arrived],
+                *([row[name] for row in manifests] for name in ("key", "etag", "modified")),
+            ],
         )
 
 
@@ -165,10 +183,19 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
     """
     try:
         version_id, sha256, md5 = _read(s3, settings, file)
+        original = connection.execute(
+            """
+            select file_id, archive_key from audit.ingest_files
+            where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')
+            order by file_id limit 1
+            """,
+            [sha256, file.feed],
+        ).fetchone()
+        archive_key = original[1] if original else _land(s3, settings, file, version_id, sha256, md5)
     except ClientError as error:
         if error.response["Error"]["Code"] not in CHANGED:
             raise
-        # Overwritten or taken away since it was listed: nothing of this version was claimed.
+        # Overwritten or taken away since it was listed, or between reading and copying: nothing of it was claimed.
         with connection.transaction():
             message = "overwritten or taken away before it was claimed; what stands there now is taken by the next run"
             audit.refuse_file(connection, file.file_id, FileStatus.REJECTED, FileCode.SUPERSEDED, message)
@@ -176,15 +203,6 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
                 "update audit.ingest_files set input_released_at = now() where file_id = %s", [file.file_id]
             )
         return False
-    original = connection.execute(
-        """
-        select file_id, archive_key from audit.ingest_files
-        where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')
-        order by file_id limit 1
-        """,
-        [sha256, file.feed],
-    ).fetchone()
-    archive_key = original[1] if original else _land(s3, settings, file, version_id, sha256, md5)
     waiting = next(iter(audit.waiting_manifests(connection, file.input_key)), None)
     promised, refusal = Manifest(None, None), None
     if waiting:

@@ -47,12 +47,12 @@ class TooManyRejects(Exception):
     """More rows failed than the contract allows; the file is held and nothing of it was promoted."""
 
 
-def promote(connection: Connection, batch_id: int) -> None:
-    """Promote everything staged in this batch, feed by feed.
+def promote(connection: Connection, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> None:
+    """Promote everything of these feeds staged in this batch, feed by feed.
 
     First come the parked rows that can be resolved now, then the new files.
     """
-    for feed in FEEDS:
+    for feed in feeds:
         _make_tables(connection, contract(feed))
         _replay(connection, batch_id, contract(feed))
         for file in audit.files(connection, batch_id, FileStatus.STAGED, feed):
@@ -88,6 +88,8 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
             ).fetchone()[0]  # type: ignore[index]
             _assert_within_limit(connection, feed, file, processed)
             _enter(connection, feed, file.batch_id, counts, is_delivery=file.reprocess_of is None)
+            if feed.clock and Disposition.UNCHANGED in counts:
+                _note_older(connection, feed, file)
             if file.is_correction:
                 _note_strangers(connection, file)
                 _update_returned(connection, feed, file.batch_id)
@@ -113,11 +115,11 @@ def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -
     """Let the planner know of a table that has grown much: the next feed refers to it before autovacuum comes by."""
     with connection.transaction():
         known = connection.execute(
-            "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.feed}"]
+            "select greatest(reltuples, 0) from pg_class where oid = %s::regclass", [f"public.{feed.table}"]
         ).fetchone()
         if known and inserted > 0.1 * known[0]:
             connection.execute("set local role medilink_owner")  # Nobody else may.
-            connection.execute(f"analyze public.{feed.feed}")
+            connection.execute(f"analyze public.{feed.table}")
 
 
 def _assert_within_limit(connection: Connection, feed: Contract, file: LedgerFile, processed: int) -> None:
@@ -243,6 +245,22 @@ def _returned(feed: Contract, file: LedgerFile) -> str:
     """
 
 
+def _note_older(connection: Connection, feed: Contract, file: LedgerFile) -> None:
+    """Say in the ledger how many rows changed nothing because what they say is older than what is known."""
+    connection.execute(
+        f"""
+        update audit.ingest_files
+        set warning = concat_ws('; ', warning, older || ' rows are of an earlier {feed.clock} than is known of the same'
+            ' {feed.identifier}, and changed nothing; if the earlier time is a correction, make it through the API')
+        from (
+            select count(*) as older from outcome where is_older and disposition = 'unchanged'
+        ) as counted
+        where file_id = %s and older > 0
+        """,
+        [file.file_id],
+    )
+
+
 def _note_strangers(connection: Connection, file: LedgerFile) -> None:
     """Say in the ledger how many rows named an entry that they could not correct."""
     connection.execute(
@@ -342,7 +360,7 @@ def _resolve(connection: Connection, feed: Contract, source: str, put: Put = _fi
             file_id, row_number, quarantine_id, row_hash, {", ".join(f"incoming.{c.name}" for c in feed.columns)},
             known.id as known_id, known._key as known_key
         from incoming
-        left join public.{feed.feed} as known on known._delivered_hash = incoming.row_hash
+        left join public.{feed.table} as known on known._delivered_hash = incoming.row_hash
         where errors = '{{}}'
         order by incoming.row_hash, incoming.row_number, known.id
     """
@@ -356,7 +374,7 @@ def _resolve(connection: Connection, feed: Contract, source: str, put: Put = _fi
 def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fill) -> dict[Disposition, int]:
     """Fill the temporary table `outcome`, a row and a disposition for each row of `source`; returns the counts."""
     # Nobody writes this table meanwhile, so that what is decided here holds when it is entered.
-    connection.execute(f"lock table public.{feed.feed} in share row exclusive mode")
+    connection.execute(f"lock table public.{feed.table} in share row exclusive mode")
     rows = _resolve(connection, feed, source, put)
     _resolve_contested(connection, feed)
     production = _production(connection)
@@ -369,6 +387,11 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
     )
     differs = " or ".join(_differs(column, production[column]) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
+    is_older = (
+        f"resolved.{feed.clock} < coalesce((known._overridden ->> '{feed.clock}')::timestamptz, known.{feed.clock})"
+        if feed.clock
+        else "false"
+    )
     # Only where a key stands in the file more than once does the order of the rows matter.
     repeated = f"""
         select
@@ -394,29 +417,30 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
                 resolved.file_id, resolved.row_number, resolved.candidates, resolved.code, resolved.code_column,
                 known.id as known_id, sound.row_hash is not distinct from known._delivered_hash as is_as_delivered,
                 coalesce({differs}, false) as differs, coalesce({moves}, false) as moves, {known_again} as known_again,
+                coalesce({is_older}, false) as is_older,
                 coalesce(repeated.nth, 1) as nth, repeated.agrees
             from resolved
             inner join sound using (file_id, row_number)
-            left join public.{feed.feed} as known on known._key = resolved.key
+            left join public.{feed.table} as known on known._key = resolved.key
             left join repeated using (file_id, row_number)
         ),
         decided as (
             select
-                file_id, row_number, known_id, candidates,
+                file_id, row_number, known_id, candidates, differs and is_older as is_older,
                 case
                     when code is not null then 'parked'
                     when moves then 'failed'
                     when nth > 1 and agrees then 'duplicate'
                     when nth > 1 then 'failed'
                     when known_id is null then 'inserted'
-                    when is_as_delivered or not differs then known_again
+                    when is_as_delivered or not differs or is_older then known_again
                     else 'updated'
                 end as disposition,
                 case when code is not null then code when moves or nth > 1 then '{RowCode.CONFLICTING_KEY}' end as code,
                 code_column
             from ranked
             union all
-            select sound.file_id, sound.row_number, sound.known_id, null, {known_again}, null, null
+            select sound.file_id, sound.row_number, sound.known_id, null, false, {known_again}, null, null
             from sound
             where sound.known_id is not null and not exists (
                 select from resolved where (resolved.file_id, resolved.row_number) = (sound.file_id, sound.row_number)
@@ -424,12 +448,13 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
         )
         select
             file_id, row_number, quarantine_id, row_hash, known_id, candidates, disposition, code, code_column, errors,
-            _reject_text as delivered_text, null::jsonb as delivered,
+            _reject_text as delivered_text, null::jsonb as delivered, is_older,
             case when _reject_code is null and ({by_key}) then {checks.delivered_key(feed)} end as delivered_key
         from (
             select
                 incoming.file_id, incoming.row_number, incoming.quarantine_id, incoming.row_hash,
-                incoming._reject_code, incoming._reject_text, {columns}, decided.known_id, decided.candidates,
+                incoming._reject_code, incoming._reject_text, {columns},
+                decided.known_id, decided.candidates, decided.is_older,
                 case
                     when incoming.errors <> '{{}}' then 'failed'
                     when decided.disposition is null then 'duplicate'
@@ -496,7 +521,7 @@ def _resolve_contested(connection: Connection, feed: Contract) -> None:
             update resolved
             set key = sound.known_key, code = null{kept}
             from sound
-            inner join public.{feed.feed} as known on known.id = sound.known_id
+            inner join public.{feed.table} as known on known.id = sound.known_id
             where (sound.file_id, sound.row_number) = (resolved.file_id, resolved.row_number)
         """)
 
@@ -514,7 +539,7 @@ def _enter(
     if Disposition.INSERTED in counts:
         connection.execute(
             f"""
-            insert into public.{feed.feed} (
+            insert into public.{feed.table} (
                 {columns}{", _key" if feed.identifier else ""}, _delivered_hash,
                 _first_file_id, _first_row, _first_batch_id, _last_file_id, _last_row, _last_batch_id
             )
@@ -532,7 +557,7 @@ def _enter(
         changes = ", ".join(f"{column} = {_merged(column, production[column])}" for column in feed.attributes)
         connection.execute(
             f"""
-            update public.{feed.feed} as known
+            update public.{feed.table} as known
             set {changes}, _overridden = {_still_overridden(feed, production)}, updated_at = now(),
                 _delivered_hash = outcome.row_hash,
                 _last_file_id = outcome.file_id, _last_row = outcome.row_number, _last_batch_id = %s
@@ -545,7 +570,7 @@ def _enter(
     if feed.identifier and Disposition.DUPLICATE in counts:
         connection.execute(
             f"""
-            update public.{feed.feed} as known
+            update public.{feed.table} as known
             set times_delivered = known.times_delivered + repeated.times, last_delivered_at = now()
             from (
                 select coalesce(sound.known_key, resolved.key) as key, count(*) as times

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import Connection, sql
 
-from elt import audit
+from elt import audit, kh03
 from elt.audit import LedgerFile
 from elt.contract import Contract, contract
 from elt.decoding import in_utf8, unpacked
@@ -20,7 +20,7 @@ from elt.extract_from_s3 import read_blocks
 from elt.header import ESCAPE, EXPORTED, QUARANTINE_ID, fold_header
 from elt.scanner import FileRefused, Scan
 from elt.settings import Settings
-from elt.vocabulary import FileCode, FileStatus
+from elt.vocabulary import FileCode, FileStatus, Layout
 from elt.workbook import Workbook, is_workbook
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def _reading(blocks: Iterator[bytes], labels: tuple[int, ...], feed: Contract) -
     if is_workbook(beginning):
         with Workbook(blocks, labels, feed) as workbook:
             yield workbook
+    elif feed.layout is Layout.KH03 and beginning and QUARANTINE_ID.encode() not in beginning.partition(b"\n")[0]:
+        raise kh03.wrong_text(beginning)
     else:
         yield Scan(in_utf8(unpacked(blocks), feed.encodings), labels, partial(delimiter_of, feed=feed))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from elt.contract import feed_of
 from elt.scanner import FileRefused
-from elt.vocabulary import FileCode
+from elt.vocabulary import FileCode, Input
 
 SUFFIX = ".manifest.json"
 
@@ -28,10 +28,10 @@ class Manifest:
     sha256: str | None
 
 
-def described_by(key: str) -> str | None:
+def described_by(key: str, arrived: Input) -> str | None:
     """The input object that a manifest describes; None if `key` is not the manifest of a feed's file."""
     described = key.removesuffix(SUFFIX)
-    return described if described != key and feed_of(described) else None
+    return described if described != key and feed_of(described, arrived) else None
 
 
 def parse(body: bytes) -> Manifest:

@@ -31,7 +31,7 @@ def new_run_id() -> str:
 
 
 def cleaned(name: str) -> str:
-    """A name, of whatever origin, as part of a key: its last part, letters, digits, dots and dashes; the end is kept."""
+    """A name, of whatever origin, as part of a key: its last part, letters, digits, dots, dashes; its end."""
     last = re.split(r"[/\\]", name)[-1]
     return re.sub(r"[^A-Za-z0-9.-]+", "-", last).lstrip(".-")[-MAX_NAME:]
 

@@ -119,9 +119,15 @@ class Scan:
         numbers = _record_numbers(text, first)
         rows = list(map(self._good.__mod__, zip(numbers, records, strict=False)))
         self.records += len(rows)
-        for index in self._odd(records, shapes, is_valid=chunk.isascii() or _is_utf8(chunk)):
+        is_valid = chunk.isascii() or _is_utf8(chunk)
+        for index in self._odd(records, shapes, is_valid=is_valid):
+            record = records[index]
+            if is_valid and record and b'"' not in record:  # The delimiters are counted: there is nothing to parse.
+                self.rejects += 1
+                rows[index] = self._reject % (numbers[index], RowCode.WRONG_COLUMN_COUNT.encode(), b'"%b"' % record)
+                continue
             self.records -= 1
-            lines = (records[index].replace(b"\0", b"\n") + b"\n").splitlines(keepends=True)
+            lines = (record.replace(b"\0", b"\n") + b"\n").splitlines(keepends=True)
             rows[index] = self._odd_record(iter(lines), numbers[index])[1]
         yield b"".join(rows).replace(b"\0", b"\n")
         if unfinished:

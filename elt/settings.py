@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from elt.vocabulary import Input
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -31,6 +33,7 @@ class Settings(BaseSettings):
 
     s3_bucket_name: str = Field("medilink-drops", description="bucket that hospitals drop files into")
     s3_input_prefix: str = Field("medical_records/input/", description="where drops arrive")
+    s3_nhs_prefix: str = Field("nhs_uploads/", description="where returns of NHS England arrive")
     s3_archive_prefix: str = Field("medical_records/archive/", description="where claimed bytes are kept for good")
     aws_access_key_id: str | None = Field(None, description="leave empty on AWS: the instance role is used")
     aws_secret_access_key: SecretStr | None = Field(None, description="secret of AWS_ACCESS_KEY_ID")
@@ -156,15 +159,24 @@ class Settings(BaseSettings):
             raise ValueError("a namespace and an environment, e.g. Medilink/medilink-production")
         return place
 
-    @field_validator("s3_input_prefix", "s3_archive_prefix")
+    @field_validator("s3_input_prefix", "s3_nhs_prefix", "s3_archive_prefix")
     @classmethod
     def _prefix_ends_with_slash(cls, prefix: str) -> str:
         return f"{prefix.strip('/')}/".lstrip("/")
 
     @model_validator(mode="after")
     def _prefixes_are_apart(self) -> Settings:
-        if self.s3_archive_prefix.startswith(self.s3_input_prefix):
-            raise ValueError("S3_ARCHIVE_PREFIX lies inside S3_INPUT_PREFIX: archived files would be taken as drops")
-        if self.s3_input_prefix.startswith(self.s3_archive_prefix):
-            raise ValueError("S3_INPUT_PREFIX lies inside S3_ARCHIVE_PREFIX: drops would be taken as archived files")
+        inputs = {"S3_INPUT_PREFIX": self.s3_input_prefix, "S3_NHS_PREFIX": self.s3_nhs_prefix}
+        for name, prefix in inputs.items():
+            if self.s3_archive_prefix.startswith(prefix):
+                raise ValueError(f"S3_ARCHIVE_PREFIX lies inside {name}: archived files would be taken as drops")
+            if prefix.startswith(self.s3_archive_prefix):
+                raise ValueError(f"{name} lies inside S3_ARCHIVE_PREFIX: drops would be taken as archived files")
+        if self.s3_nhs_prefix.startswith(self.s3_input_prefix) or self.s3_input_prefix.startswith(self.s3_nhs_prefix):
+            raise ValueError("S3_NHS_PREFIX and S3_INPUT_PREFIX lie inside one another: files would be taken as both")
         return self
+
+    @property
+    def input_prefixes(self) -> dict[Input, str]:
+        """Where files arrive."""
+        return {Input.MEDILINK: self.s3_input_prefix, Input.NHS: self.s3_nhs_prefix}

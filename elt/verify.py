@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import Connection
 
-from elt.contract import FEEDS
+from elt.contract import FEEDS, contract
 from elt.extract_from_s3 import read_blocks
 from elt.settings import Settings
 
@@ -34,12 +34,13 @@ class Finding:
 
 PROMOTED = "('promoted', 'published', 'archived')"
 
-# Where the rows of a file stand now. A row that was parked and entered later is counted by its sighting, as its file
-# counted it.
+# Where the rows of a file stand now, or stood until a later publication withdrew them. A row that was parked and
+# entered later is counted by its sighting, as its file counted it.
 STANDING = " union all ".join(
     f"select _first_file_id as file_id, _first_row as row_number, _first_batch_id as batch_id, '{feed}' as feed"
-    f" from public.{feed} where source = 'drop'"
+    f" from {table} where source = 'drop'"
     for feed in FEEDS
+    for table in (f"public.{contract(feed).table}", *(["audit.withdrawn_returns"] if contract(feed).replaces else []))
 )
 
 STAGED = " union all ".join(
@@ -239,7 +240,9 @@ def _against_the_bucket(
 ) -> Iterator[Finding]:
     bucket = settings.s3_bucket_name
     archived = _listing(s3, bucket, settings.s3_archive_prefix)
-    arrived = _listing(s3, bucket, settings.s3_input_prefix)
+    arrived = {
+        key: found for prefix in settings.input_prefixes.values() for key, found in _listing(s3, bucket, prefix).items()
+    }
     claimed = set()
     for file_id, input_key, _version, etag, modified, status, size, sha256, archive_key, released in ledger:
         subject = f"file {file_id} ({input_key})"

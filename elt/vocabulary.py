@@ -50,6 +50,22 @@ class RowCode(StrEnum):
     AMBIGUOUS_PATIENT = "ambiguous_patient"
 
 
+class Input(StrEnum):
+    """A prefix that files arrive under: hospitals' drops, told apart by their names, or NHS returns under any name."""
+
+    MEDILINK = "medilink"
+    NHS = "nhs"
+
+
+class Layout(StrEnum):
+    """How the records lie in a file of a feed."""
+
+    TABLE = "table"
+    """A header, and a record in each row below it."""
+    KH03 = "kh03"
+    """A KH03 workbook of NHS England (`elt/kh03.py`)."""
+
+
 class Role(StrEnum):
     """What a client of the API is for; `backend/access.py` says what each may see and do."""
 
@@ -92,6 +108,7 @@ class FileCode(StrEnum):
     TOO_MANY_REJECTS = "too_many_rejects"
     MANIFEST_MISMATCH = "manifest_mismatch"
     MALFORMED_MANIFEST = "malformed_manifest"
+    WRONG_RETURN = "wrong_return"
     SUPERSEDED = "superseded"
 
 

@@ -39,8 +39,8 @@ def is_workbook(beginning: bytes) -> bool:
 class Workbook:
     """One pass over a workbook, with what `scanner.Scan` offers; a context manager that ends its child process.
 
-    Raises `FileRefused` (not_a_workbook, encrypted_workbook, workbook_too_large, no_header) when it is entered, or
-    while its blocks are read.
+    Raises `FileRefused` (not_a_workbook, encrypted_workbook, workbook_too_large, no_header, wrong_return) when it is
+    entered, or while its blocks are read.
     """
 
     # The child writes commas; a workbook says itself how its text is encoded.
@@ -49,7 +49,7 @@ class Workbook:
 
     def __init__(self, source: Iterable[bytes], labels: tuple[int, ...], feed: Contract) -> None:
         self._source = source
-        self._request = {"feed": feed.feed, "required": feed.required, "labels": labels}
+        self._request = {"feed": feed.feed, "layout": feed.layout, "required": feed.required, "labels": labels}
         self.header: list[str] = []
         self.place = ""
         self.warnings: list[str] = []

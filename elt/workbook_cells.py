@@ -14,6 +14,8 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import IO, Protocol
 from xml.parsers import expat
 
@@ -36,6 +38,8 @@ BLOCK_BYTES = 256 * 1024
 SHOWN_ERRORS = {0: "#NULL!", 7: "#DIV/0!", 15: "#VALUE!", 23: "#REF!", 29: "#NAME?", 36: "#NUM!", 42: "#N/A"}
 
 NEVER_CALCULATED = "=?"
+
+Value = int | float | str | bool | time | date | datetime | timedelta
 
 
 @dataclass
@@ -75,6 +79,16 @@ class _Extent:
         cells = max(0, self.bottom - self.top + 1) * max(0, self.right - self.left + 1)
         if cells > MAX_CELLS:
             raise too_large(f"has a sheet that spans {cells} cells, more than {MAX_CELLS}")
+
+
+def cell_text(value: Value) -> str:
+    """A cell as text: numbers in full, never as `1e-07` or `7.0`; dates and times after ISO 8601."""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, int | float):
+        text = str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)
+        return f"{Decimal(text):f}" if "e" in text else text
+    return value.isoformat(" ") if isinstance(value, datetime) else str(value)
 
 
 def too_large(what: str) -> FileRefused:

@@ -1,9 +1,9 @@
 """The child process that reads a workbook: a file from a hospital is parsed here, under limits, and nowhere else.
 
-Standard input is the file, the only argument a JSON object `feed`, `required`, `labels`. Standard output is frames of a
-letter, a length and a payload: `H` header and what is to be told of the file, then `B` COPY blocks as those of
-`scanner.Scan`, then `E` counts; or `R` code and message of a refusal. Nothing is ever written to standard error: what a
-parser says about a file may hold its values.
+Standard input is the file, the only argument a JSON object `feed`, `layout`, `required`, `labels`. Standard output is
+frames of a letter, a length and a payload: `H` header and what is to be told of the file, then `B` COPY blocks as those
+of `scanner.Scan`, then `E` counts; or `R` code and message of a refusal. Nothing is ever written to standard error:
+what a parser says about a file may hold its values.
 """
 
 from __future__ import annotations
@@ -18,17 +18,26 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from xml.parsers.expat import ExpatError
 
 import python_calamine as calamine
 
-from elt.header import fold_header
+from elt import kh03
+from elt.header import QUARANTINE_ID, fold_header
 from elt.scanner import FileRefused
-from elt.vocabulary import FileCode, RowCode
-from elt.workbook_cells import BLOCK_BYTES, BiffParts, OoxmlParts, Parts, encrypted, no_workbook, too_large
+from elt.vocabulary import FileCode, Layout, RowCode
+from elt.workbook_cells import (
+    BLOCK_BYTES,
+    BiffParts,
+    OoxmlParts,
+    Parts,
+    Value,
+    cell_text,
+    encrypted,
+    no_workbook,
+    too_large,
+)
 
 MEMORY_BYTES = 2 * 1024**3
 CPU_SECONDS = 300
@@ -53,8 +62,6 @@ DAMAGED = (
     ValueError,
 )
 
-Value = int | float | str | bool | time | date | datetime | timedelta
-
 
 def main() -> None:
     """Read the workbook on standard input."""
@@ -67,7 +74,7 @@ def main() -> None:
         output.flush()
 
     try:
-        _read(sys.stdin.buffer, request["feed"], set(request["required"]), tuple(request["labels"]), emit)
+        _read(sys.stdin.buffer, request, emit)
     except FileRefused as refusal:
         emit(b"R", json.dumps({"code": refusal.code, "message": str(refusal)}).encode())
 
@@ -79,19 +86,21 @@ def _limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
 
 
-def _read(
-    file: BinaryIO, feed: str, required: set[str], labels: tuple[int, ...], emit: Callable[[bytes, bytes], None]
-) -> None:
+def _read(file: BinaryIO, request: dict[str, Any], emit: Callable[[bytes, bytes], None]) -> None:
     """Emit the frames of the one sheet that holds the feed; raises `FileRefused`, whatever the file is."""
     try:
         is_zip = file.read(4) == b"PK\x03\x04"
         parts: Parts = OoxmlParts(file) if is_zip else BiffParts(file)
         file.seek(0)
         with calamine.CalamineWorkbook.from_filelike(file) as workbook:
-            table, warnings = _choose(workbook, parts, feed, required)
+            table: _Table | kh03.Return
+            if request["layout"] == Layout.KH03 and not _is_correction(workbook, parts):
+                table, warnings = _choose_return(workbook, parts)
+            else:
+                table, warnings = _choose(workbook, parts, request["feed"], set(request["required"]))
             told = {"header": table.header, "place": table.place, "warnings": warnings}
             emit(b"H", json.dumps(told).encode())
-            for block in table.blocks(labels):
+            for block in table.blocks(tuple(request["labels"])):
                 emit(b"B", block)
             counts = {"records": table.records, "rejects": table.rejects, "warnings": table.warnings}
             emit(b"E", json.dumps(counts).encode())
@@ -109,12 +118,7 @@ def _choose(
     workbook: calamine.CalamineWorkbook, parts: Parts, feed: str, required: set[str]
 ) -> tuple[_Table, list[str]]:
     """The sheet named like the feed, else the only one with its header, else the only one; and what was left aside."""
-    visible, hidden = [], 0
-    for index, sheet in enumerate(workbook.sheets_metadata):
-        if sheet.visible is not calamine.SheetVisibleEnum.Visible:
-            hidden += 1
-        elif sheet.typ is calamine.SheetTypeEnum.WorkSheet:
-            visible.append(index)
+    visible, hidden = _visible(workbook)
     named = [index for index in visible if fold_header(workbook.sheet_names[index]) == feed]
     candidates = named or visible
     if len(candidates) > 1:
@@ -128,14 +132,52 @@ def _choose(
             f"{found} the header of the feed {feed} in the first row that is not empty{aside}."
             f" Name the sheet that holds it {feed}, with its header on top.",
         )
+    warnings = _left_aside(hidden, parts)
+    if len(visible) > 1:
+        warnings.append(f"other sheets, which were not read: {len(visible) - 1}")
+    return _Table(workbook, parts, candidates[0]), warnings
+
+
+def _visible(workbook: calamine.CalamineWorkbook) -> tuple[list[int], int]:
+    """The sheets of cells that are visible, and the number of those that are hidden."""
+    visible, hidden = [], 0
+    for index, sheet in enumerate(workbook.sheets_metadata):
+        if sheet.visible is not calamine.SheetVisibleEnum.Visible:
+            hidden += 1
+        elif sheet.typ is calamine.SheetTypeEnum.WorkSheet:
+            visible.append(index)
+    return visible, hidden
+
+
+def _left_aside(hidden: int, parts: Parts) -> list[str]:
     warnings = []
     if hidden:
         warnings.append(f"hidden sheets, which were not read: {hidden}")
-    if len(visible) > 1:
-        warnings.append(f"other sheets, which were not read: {len(visible) - 1}")
     if parts.has_macros:
         warnings.append("macros, which were not run")
-    return _Table(workbook, parts, candidates[0]), warnings
+    return warnings
+
+
+def _is_correction(workbook: calamine.CalamineWorkbook, parts: Parts) -> bool:
+    """Whether rows of a quarantine export come back."""
+    visible, _ = _visible(workbook)
+    return any(QUARANTINE_ID in _Table(workbook, parts, index).header for index in visible)
+
+
+def _choose_return(workbook: calamine.CalamineWorkbook, parts: Parts) -> tuple[kh03.Return, list[str]]:
+    """The sheet of a KH03 provider return, and what was left aside."""
+    visible, hidden = _visible(workbook)
+    sheets = []
+    for index in visible:
+        cells, sheet = parts.sheet(index), workbook.get_sheet_by_index(index)
+        rows = list(sheet.iter_rows())
+        merged = bytearray(len(rows))
+        for (top, left), (bottom, right) in sheet.merged_cell_ranges or []:
+            if (top, left) != (bottom, right):
+                merged[top : bottom + 1] = b"\1" * len(merged[top : bottom + 1])
+        sheets.append((index + 1, kh03.Sheet(rows, sheet.start[1] if sheet.start else 0, cells.valueless, merged)))
+    names = [workbook.sheet_names[index] for index in visible]
+    return kh03.choose(sheets, names), _left_aside(hidden, parts)
 
 
 @dataclass
@@ -246,15 +288,9 @@ class _Table:
         return line.getvalue().replace("\0", "\\x00")
 
     def _text(self, value: Value) -> str:
-        """A cell as text: numbers in full, never as `1e-07` or `7.0`; dates and times after ISO 8601."""
-        if isinstance(value, bool):
-            return "TRUE" if value else "FALSE"
-        if isinstance(value, int | float):
-            if abs(value) >= 10**KEPT_DIGITS:
-                self.long_numbers += 1
-            text = str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)
-            return f"{Decimal(text):f}" if "e" in text else text
-        return value.isoformat(" ") if isinstance(value, datetime) else str(value)
+        if isinstance(value, int | float) and abs(value) >= 10**KEPT_DIGITS:
+            self.long_numbers += 1
+        return cell_text(value)
 
 
 def _is_empty(row: Sequence[Value]) -> bool:

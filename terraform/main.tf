@@ -24,6 +24,7 @@ locals {
   zones          = length(var.availability_zones) == 2 ? var.availability_zones : ["${var.aws_region}a", "${var.aws_region}b"]
   bucket_name    = var.s3_bucket_name == "" ? "${local.name}-drops-${local.account_id}" : var.s3_bucket_name
   input_prefix   = "medical_records/input/"
+  nhs_prefix     = "nhs_uploads/"
   archive_prefix = "medical_records/archive/"
   namespace      = "Medilink"
 
@@ -68,6 +69,7 @@ module "storage" {
   bucket_exists  = var.s3_bucket_exists
   kms_key_arn    = module.encryption.key_arn
   input_prefix   = local.input_prefix
+  nhs_prefix     = local.nhs_prefix
   archive_prefix = local.archive_prefix
   disposable     = !var.deletion_protection
 }
@@ -146,6 +148,7 @@ module "compute" {
   deletion_protection        = var.deletion_protection
   bucket_arn                 = module.storage.bucket_arn
   input_prefix               = local.input_prefix
+  nhs_prefix                 = local.nhs_prefix
   archive_prefix             = local.archive_prefix
   queue_arn                  = module.storage.queue_arn
   repository_arns            = module.registry.arns
@@ -177,6 +180,7 @@ locals {
     POSTGRES_SSLMODE    = "verify-full"
     S3_BUCKET_NAME      = module.storage.bucket_name
     S3_INPUT_PREFIX     = local.input_prefix
+    S3_NHS_PREFIX       = local.nhs_prefix
     S3_ARCHIVE_PREFIX   = local.archive_prefix
     AWS_REGION          = var.aws_region
     AWS_DEFAULT_REGION  = var.aws_region

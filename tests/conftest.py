@@ -106,8 +106,14 @@ class Warehouse(Pipeline):
     """The pipeline with what tests do to it: drop files, run to the end of promotion, look at the outcome."""
 
     def drop(self, name: str, content: str | bytes) -> str:
-        """Put one file into the input; returns its key."""
-        key = self.settings.s3_input_prefix + name
+        """Put one file into hospitals' input; returns its key."""
+        return self._put(self.settings.s3_input_prefix + name, content)
+
+    def drop_return(self, name: str, content: bytes) -> str:
+        """Put one file into the input of NHS returns; returns its key."""
+        return self._put(self.settings.s3_nhs_prefix + name, content)
+
+    def _put(self, key: str, content: str | bytes) -> str:
         body = content.encode() if isinstance(content, str) else content
         self.s3.put_object(Bucket=self.settings.s3_bucket_name, Key=key, Body=body)
         return key

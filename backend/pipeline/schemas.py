@@ -11,11 +11,14 @@ from pydantic import Field, StringConstraints
 from backend.listing import ListParameters
 from backend.parameters import Body, Id, Parameters, Text
 from backend.schema import Schema
-from elt.contract import FEEDS, SUFFIXES
+from elt.contract import FEEDS, MEDILINK_FEEDS, SUFFIXES
 from elt.vocabulary import FileStatus
 
 Feed = Annotated[str, StringConstraints(pattern=f"^({'|'.join(FEEDS)})$")]
 """A kind of file that is dropped."""
+
+MedilinkFeed = Annotated[str, StringConstraints(pattern=f"^({'|'.join(MEDILINK_FEEDS)})$")]
+"""A kind of file that hospitals drop."""
 
 UPLOAD_LIMIT = 256 * 1024 * 1024
 
@@ -119,7 +122,7 @@ class RunDetail(Schema):
 class NewRun(Body):
     """What a run is to do."""
 
-    feeds: Annotated[list[Feed], Field(min_length=1, max_length=20)] | None = Field(
+    feeds: Annotated[list[MedilinkFeed], Field(min_length=1, max_length=20)] | None = Field(
         None, description="feeds to take from the input; all, unless given", examples=[["patients"]]
     )
     dry_run: bool = Field(
@@ -130,7 +133,7 @@ class NewRun(Body):
 class NewFile(Body):
     """A file to drop, as multipart/form-data."""
 
-    feed: Feed = Field(description="the feed it belongs to", examples=["patients"])
+    feed: MedilinkFeed = Field(description="the feed it belongs to", examples=["patients"])
     file: Any = Field(
         description=f"the file: {', '.join(SUFFIXES)}; up to {UPLOAD_LIMIT // 2**20} MiB",
         json_schema_extra={"type": "string", "format": "binary"},

@@ -110,6 +110,7 @@ run "drops_notify_a_queue_and_age_into_glacier" {
     bucket_name    = "drops"
     bucket_exists  = false
     input_prefix   = "in/"
+    nhs_prefix     = "nhs/"
     archive_prefix = "archive/"
     disposable     = false
   }
@@ -129,7 +130,7 @@ run "drops_notify_a_queue_and_age_into_glacier" {
     error_message = "a rule expires what hospitals sent"
   }
   assert {
-    condition     = one(aws_s3_bucket_notification.drops[0].queue).filter_prefix == var.input_prefix
+    condition     = toset(aws_s3_bucket_notification.drops[0].queue[*].filter_prefix) == toset([var.input_prefix, var.nhs_prefix])
     error_message = "the queue does not hear of drops"
   }
   assert {
@@ -147,6 +148,7 @@ run "an_existing_bucket_is_left_as_it_is" {
     bucket_name    = "hospital-drops"
     bucket_exists  = true
     input_prefix   = "in/"
+    nhs_prefix     = "nhs/"
     archive_prefix = "archive/"
     disposable     = false
   }
@@ -180,6 +182,7 @@ run "the_machine_may_do_what_its_work_needs" {
     deletion_protection        = true
     bucket_arn                 = "arn:aws:s3:::drops"
     input_prefix               = "in/"
+    nhs_prefix                 = "nhs/"
     archive_prefix             = "archive/"
     queue_arn                  = "arn:aws:sqs:eu-west-1:123456789012:drops"
     repository_arns            = ["arn:aws:ecr:eu-west-1:123456789012:repository/airflow"]

@@ -109,6 +109,55 @@ def test_an_object_overwritten_between_listing_and_claim_is_left_to_the_next_run
     assert (file.status, file.inserted) == ("promoted", 2)
 
 
+@pytest.mark.parametrize("versioning", ["Enabled", "Suspended"])
+def test_an_object_overwritten_while_it_is_claimed_is_never_a_mix(warehouse, monkeypatch, versioning):
+    bucket = warehouse.settings.s3_bucket_name
+    warehouse.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": versioning})
+    newer = FACILITIES + "Epe Clinic,Lagos\n"
+    warehouse.drop("facilities.csv", FACILITIES)
+    copy_object = warehouse.s3.copy_object
+
+    def overwrite_first(**arguments):
+        monkeypatch.undo()
+        warehouse.drop("facilities.csv", newer)
+        return copy_object(**arguments)
+
+    monkeypatch.setattr(warehouse.s3, "copy_object", overwrite_first)
+    warehouse.ingest()
+    warehouse.ingest()
+    archived = set(warehouse.objects("medical_records/archive/").values())
+    assert newer.encode() in archived
+    assert archived <= {FACILITIES.encode(), newer.encode()}
+    assert warehouse.ask("select name from public.facilities order by name") == [("Epe Clinic",), ("Ikeja Hospital",)]
+
+
+def test_an_object_that_arrives_after_the_listing_is_left_untouched(warehouse, admin):
+    warehouse.drop("facilities.csv", FACILITIES)
+    batch_id = warehouse.begin("late arrival")
+    warehouse.extract(batch_id)
+    warehouse.drop("facilities-late.csv", "name,state\nEpe Clinic,Lagos\n")
+    warehouse.load(batch_id, "facilities")
+    warehouse.promote(batch_id)
+    warehouse.end(batch_id)
+    finish(warehouse, admin)
+    assert list(warehouse.objects("medical_records/input/")) == ["medical_records/input/facilities-late.csv"]
+    assert [(file.inserted, file.duplicate) for file in warehouse.ingest().files] == [(1, 0)]
+
+
+def test_a_listing_of_many_pages_is_read_to_its_end(warehouse):
+    pages = []
+
+    def two_a_page(params, **_):
+        params["MaxKeys"] = 2
+        pages.append(params.get("ContinuationToken"))
+
+    for number in range(7):
+        warehouse.drop(f"facilities-{number}.csv", f"name,state\nClinic {number},Lagos\n")
+    warehouse.s3.meta.events.register("before-parameter-build.s3.ListObjectsV2", two_a_page)
+    assert len(warehouse.ingest().files) == 7
+    assert len(set(pages)) == 4
+
+
 def test_an_unfinished_upload_is_not_there(warehouse):
     where = {"Bucket": warehouse.settings.s3_bucket_name, "Key": warehouse.settings.s3_input_prefix + "facilities.csv"}
     upload = {**where, "UploadId": warehouse.s3.create_multipart_upload(**where)["UploadId"]}

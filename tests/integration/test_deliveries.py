@@ -103,6 +103,33 @@ def test_an_event_with_an_id_merges_what_a_later_delivery_gives(clinic):
     ]
 
 
+@pytest.mark.parametrize(
+    ("feed", "columns", "clock"),
+    [
+        ("medical_records", "record_type,diagnosis,record_id", "recorded_at"),
+        ("triage_visits", "triage_level,chief_complaint,visit_id", "visited_at"),
+    ],
+)
+def test_an_older_state_that_arrives_late_takes_nothing_back_in_time(clinic, feed, columns, clock):
+    header = f"facility_name,patient_first_name,patient_last_name,{columns},{clock}\n"
+
+    def state(what, day):
+        return f"{header}Ikeja Hospital,Ada,Obi,3,{what},E-1,2026-01-{day}T08:00:00Z\n"
+
+    assert redeliver(clinic, f"{feed}_15.csv", state("new", 15)) == {"inserted": 1}
+    before = clinic.ask(f"select * from public.{feed}")
+    clinic.drop(f"{feed}_14.csv", state("old", 14))
+    (late,) = clinic.ingest().files
+    assert late.unchanged == 1
+    assert late.warning == (
+        f"1 rows are of an earlier {clock} than is known of the same {columns.rpartition(',')[2]}, and changed nothing;"
+        " if the earlier time is a correction, make it through the API"
+    )
+    assert clinic.ask(f"select * from public.{feed}") == before
+    assert redeliver(clinic, f"{feed}_16.csv", state("newer", 16)) == {"updated": 1}
+    assert redeliver(clinic, f"{feed}_16b.csv", state("same time", 16)) == {"updated": 1}
+
+
 @pytest.mark.parametrize(("upper", "lower"), [("É", "é"), ("İ", "i"), ("ẞ", "ß"), ("Ẹ̀", "ẹ̀"), ("Ọ́", "ọ́")])
 def test_keys_fold_case_beyond_ascii(clinic, upper, lower):
     assert redeliver(clinic, "facilities.csv", f"name,state\nClinic {lower},Lagos\n") == {"inserted": 1}

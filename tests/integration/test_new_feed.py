@@ -31,7 +31,7 @@ schema:
   - {name: plate, logicalType: string, required: true, customProperties: [{property: normalise, value: upper}]}
   - {name: seats, logicalType: integer, logicalTypeOptions: {minimum: 1, maximum: 9}}
 customProperties:
-- {property: promotionOrder, value: 5}
+- {property: promotionOrder, value: 6}
 - {property: rejectLimitRate, value: 0.1}
 - {property: rejectLimitRows, value: 50}
 """

@@ -9,7 +9,7 @@ import io
 
 import pytest
 
-from elt.contract import FEEDS
+from elt.contract import MEDILINK_FEEDS
 from tests.workbooks import encrypted_xls, encrypted_xlsx, sparse_bomb, with_parts, xls, xlsx, zip_bomb
 
 pytestmark = pytest.mark.integration
@@ -49,7 +49,7 @@ TRIAGE_VISITS = [
     ["Ikeja Hospital", "Ada", "Obi", 9, None, None, 8],
     ["Ikeja Hospital", "Bola", "Ade", 1.5, None, None, 9],
 ]
-TABLES = dict(zip(FEEDS, (FACILITIES, PATIENTS, MEDICAL_RECORDS, TRIAGE_VISITS), strict=True))
+TABLES = dict(zip(MEDILINK_FEEDS, (FACILITIES, PATIENTS, MEDICAL_RECORDS, TRIAGE_VISITS), strict=True))
 
 
 def as_csv(rows):
@@ -67,7 +67,7 @@ def outcome(warehouse):
             from public.{feed} as entity order by id
             """
         )
-        for feed in FEEDS
+        for feed in MEDILINK_FEEDS
     }
     quarantine = warehouse.ask(
         """
@@ -114,7 +114,7 @@ def refused(warehouse):
     )
 
 
-@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize("feed", MEDILINK_FEEDS)
 def test_a_bad_workbook_is_named_with_its_code_and_stops_no_other_file(warehouse, feed):
     rows = TABLES[feed]
     whole = xlsx([*rows, *([str(number)] for number in range(500))])
@@ -143,7 +143,7 @@ def test_a_bad_workbook_is_named_with_its_code_and_stops_no_other_file(warehouse
     assert [value for value in values if value in messages] == []
 
 
-@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize("feed", MEDILINK_FEEDS)
 def test_what_a_file_is_its_first_bytes_tell(warehouse, feed):
     rows = TABLES[feed]
     warehouse.drop(f"{feed}_a_csv.xlsx", as_csv(rows))
@@ -155,7 +155,7 @@ def test_what_a_file_is_its_first_bytes_tell(warehouse, feed):
     assert [file.records_processed for file in report.files if file.records_processed] == [len(rows) - 1] * 4
 
 
-@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize("feed", MEDILINK_FEEDS)
 def test_rows_with_uncalculated_formulas_errors_and_merged_cells_fail_and_the_others_enter(warehouse, feed):
     rows = TABLES[feed]
     width = len(rows[0])

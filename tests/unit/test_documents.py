@@ -114,3 +114,10 @@ def test_decisions_are_numbered_without_a_gap_and_indexed() -> None:
 def test_decisions_tell_context_choice_and_consequences(decision: Path) -> None:
     headings = re.findall(r"^## (.+)$", decision.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert headings == ["Context", "Choice", "Consequences"]
+
+
+def test_every_test_that_the_faults_name_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)", (REPOSITORY / "docs" / "faults.md").read_text(encoding="utf-8")))
+    written = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert named
+    assert [test for test in sorted(named) if f"def {test}(" not in written] == []

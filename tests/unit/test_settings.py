@@ -84,6 +84,8 @@ def _explained(lines: list[str], name: str) -> bool:
         ("AWS_ENDPOINT_URL", "127.0.0.1:9000", "with its scheme"),
         ("S3_ARCHIVE_PREFIX", "medical_records/input/archive/", "lies inside S3_INPUT_PREFIX"),
         ("S3_ARCHIVE_PREFIX", "medical_records/input", "lies inside S3_INPUT_PREFIX"),
+        ("S3_ARCHIVE_PREFIX", "nhs_uploads/archive", "lies inside S3_NHS_PREFIX"),
+        ("S3_NHS_PREFIX", "medical_records/input/nhs", "lie inside one another"),
         ("WATCHDOG_WEBHOOK_URL", "hooks.example.org", "with its scheme"),
         ("WATCHDOG_CLOUDWATCH", "Medilink", "a namespace and an environment"),
         ("FLOW_RUN_TIMEOUT", "0", "greater than or equal to 1"),

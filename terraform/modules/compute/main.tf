@@ -15,6 +15,7 @@ variable "log_bucket" { type = string }
 variable "deletion_protection" { type = bool }
 variable "bucket_arn" { type = string }
 variable "input_prefix" { type = string }
+variable "nhs_prefix" { type = string }
 variable "archive_prefix" { type = string }
 variable "queue_arn" { type = string }
 variable "repository_arns" { type = list(string) }
@@ -55,14 +56,14 @@ data "aws_iam_policy_document" "instance" {
   statement {
     sid       = "ReadAndLandDrops"
     actions   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${var.bucket_arn}/${var.input_prefix}*", "${var.bucket_arn}/${var.archive_prefix}*"]
+    resources = [for prefix in [var.input_prefix, var.nhs_prefix, var.archive_prefix] : "${var.bucket_arn}/${prefix}*"]
   }
 
   # Of the archive nothing is ever deleted.
   statement {
     sid       = "LetGoOfDrops"
     actions   = ["s3:DeleteObject", "s3:DeleteObjectVersion"]
-    resources = ["${var.bucket_arn}/${var.input_prefix}*"]
+    resources = [for prefix in [var.input_prefix, var.nhs_prefix] : "${var.bucket_arn}/${prefix}*"]
   }
 
   statement {

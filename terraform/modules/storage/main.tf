@@ -6,6 +6,7 @@ variable "bucket_name" { type = string }
 variable "bucket_exists" { type = bool }
 variable "kms_key_arn" { type = string }
 variable "input_prefix" { type = string }
+variable "nhs_prefix" { type = string }
 variable "archive_prefix" { type = string }
 variable "disposable" {
   description = "terraform destroy deletes logs, too"
@@ -139,6 +140,17 @@ resource "aws_s3_bucket_lifecycle_configuration" "drops" {
   }
 
   rule {
+    id     = "old-versions-of-nhs-returns"
+    status = "Enabled"
+    filter {
+      prefix = var.nhs_prefix
+    }
+    noncurrent_version_expiration {
+      noncurrent_days = 35
+    }
+  }
+
+  rule {
     id     = "unfinished-uploads"
     status = "Enabled"
     filter {}
@@ -203,6 +215,12 @@ resource "aws_s3_bucket_notification" "drops" {
     queue_arn     = aws_sqs_queue.drops.arn
     events        = ["s3:ObjectCreated:*"]
     filter_prefix = var.input_prefix
+  }
+
+  queue {
+    queue_arn     = aws_sqs_queue.drops.arn
+    events        = ["s3:ObjectCreated:*"]
+    filter_prefix = var.nhs_prefix
   }
   depends_on = [aws_sqs_queue_policy.drops]
 }
