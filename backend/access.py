@@ -81,7 +81,7 @@ MATRIX = _read(
     nhs_data.get_summary                all      all      all        all         all      all       all
     nhs_data.list_occupancy             all      all      all        all         all      all       all
     quarantine.list_entries             -        -        -          -           own      all       all
-    quarantine.get_entry                -        -        -          -           own      all       all
+    quarantine.get_entry                -        -        -          -           own      -         all
     quarantine.discard_entry            -        -        -          -           own      all       all
     metrics.read_metrics                 -        -        -          -           -        all       all
     documentation.dbt_docs              -        all      -          -           -        all       all
@@ -119,15 +119,18 @@ def guard(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def identify() -> None:
-        g.caller = None if request.endpoint in OPEN else _caller(tokens, believed)
+        g.caller = None if request.endpoint in OPEN else _bearer(tokens, believed)
 
     # Between the two: those who are refused count, too, and who they are must be known.
-    limit(app, settings)
+    limit(app, settings, guesses=_is_guess)
 
     @app.before_request
     def admit() -> None:
         if request.endpoint in OPEN:
             return
+        if g.caller is None and _is_guess():
+            offer = request.authorization
+            g.caller = log_in((offer and offer.username) or "", (offer and offer.password) or "")
         if g.caller is None:
             _refuse_stranger()
         if request.url_rule is None:
@@ -156,14 +159,17 @@ def log_in(client_id: str, secret: str) -> Caller | None:
     return Caller(client_id, Role(row.role), tuple(row.facility_ids), ISSUER, now, now)
 
 
-def _caller(tokens: Tokens, believed: dict[str, tuple[float, float]]) -> Caller | None:
-    """Who sends the request; None for a stranger."""
+def _is_guess() -> bool:
+    """Whether the request offers a secret: each costs an argon2id hash, and is counted before."""
+    if request.endpoint == "auth.issue_token":
+        return True
+    return request.endpoint in BROWSABLE and request.authorization is not None and request.authorization.type == "basic"
+
+
+def _bearer(tokens: Tokens, believed: dict[str, tuple[float, float]]) -> Caller | None:
+    """Whose token the request bears; None for a stranger."""
     offer = request.authorization
-    if offer is None:
-        return None
-    if offer.type == "basic" and request.endpoint in BROWSABLE:
-        return log_in(offer.username or "", offer.password or "")
-    if offer.type != "bearer":
+    if offer is None or offer.type != "bearer":
         return None
     try:
         caller = tokens.caller(offer.token or "")

@@ -51,7 +51,7 @@ def _write(status: int) -> None:
         insert into audit.access_log (subject, role, address, method, route, status, patient_ids)
         values (%(subject)s, %(role)s, %(address)s, %(method)s, %(route)s, %(status)s, %(patient_ids)s)
         """,
-        subject=caller and (caller.subject if caller.issuer == "medilink" else f"{caller.issuer}|{caller.subject}"),
+        subject=caller and caller.name,
         role=caller and caller.role,
         address=request.remote_addr,
         method=request.method,

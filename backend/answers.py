@@ -37,6 +37,11 @@ WRITTEN: dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None] =
     413: refused("the body is too large"),
 }
 
+CREATED: dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None] = {
+    **WRITTEN,
+    404: refused("made before with the same Idempotency-Key, and deleted since"),
+}
+
 PAGE_HEADERS: dict[str, Any] = {
     "Link": {
         "description": 'address of the next page, `rel="next"`; missing on the last one',

@@ -63,8 +63,13 @@ RESOURCES = (
 
 
 def create_app(settings: Settings | None = None) -> Api:
-    """The application. Raises ValueError without a signing key; the database may still be down."""
+    """The application. Raises ValueError without its secrets; the database may still be down."""
     settings = settings or Settings()
+    if not settings.api_postgres_password.get_secret_value():
+        raise ValueError(
+            "API_POSTGRES_PASSWORD is empty. Set it in .env (start.sh generates one), or API_POSTGRES_PASSWORD_FILE to "
+            "a file."
+        )
     app = Api(
         __name__,
         info=INFO,
@@ -75,7 +80,13 @@ def create_app(settings: Settings | None = None) -> Api:
         static_folder=None,
     )
     app.url_map.strict_slashes = False
-    app.config.update(MAX_CONTENT_LENGTH=1024 * 1024, MAX_FORM_PARTS=20, MEDILINK_HOME=settings.medilink_home)
+    app.config.update(
+        MAX_CONTENT_LENGTH=1024 * 1024,
+        MAX_FORM_PARTS=20,
+        # A field of a form that is no file.
+        MAX_FORM_MEMORY_SIZE=4096,
+        MEDILINK_HOME=settings.medilink_home,
+    )
     app.extensions["medilink_settings"] = settings
     connect(app, settings)
     measure(app)

@@ -122,8 +122,8 @@ class Listing:
         """One page, ordered by the key. Ends the request with 422 when `after` is no cursor of this list."""
         page = query.page or 1
         size = query.limit or query.per_page or DEFAULT_SIZE
-        given = {name: value for name in self.filters if (value := getattr(query, name)) is not None}
-        conditions = [f"({self.filters[name]})" for name in given]
+        given = self._given(query)
+        conditions = self._conditions(given)
         after = self._after(query)
         key = ", ".join(self.key)
         parts = [f"key_{number}" for number in range(len(self.key))]
@@ -160,10 +160,15 @@ class Listing:
             following = {"after": self._cursor(found.last)} if query.by_cursor else {"page": page + 1}
         total = None
         if query.count is not Count.FALSE:
-            cap = COUNT_CAP if query.count is Count.TRUE else None
-            counted = f"select from {self.table} where {' and '.join(conditions) or 'true'} limit %(cap)s"
-            total = fetch_one(f"select count(*) from ({counted}) as entities", cap=cap, **given)[0]
+            total = self.count(query, COUNT_CAP if query.count is Count.TRUE else None)
         return Page(found.body, following, total)
+
+    def count(self, query: Paging, cap: int | None) -> int:
+        """How many rows the filters let through; `cap` where there are as many or more."""
+        given = self._given(query)
+        counted = f"select from {self.table} where {' and '.join(self._conditions(given)) or 'true'} limit %(cap)s"
+        found: int = fetch_one(f"select count(*) from ({counted}) as entities", cap=cap, **given)[0]
+        return found
 
     def one(self, entity_id: int) -> Response:
         """One entity as a JSON object; ends the request with 404 when there is none."""
@@ -183,6 +188,12 @@ class Listing:
         if self.version:
             answer.set_etag(etag(found.version))
         return answer
+
+    def _given(self, query: Paging) -> dict[str, object]:
+        return {name: value for name in self.filters if (value := getattr(query, name)) is not None}
+
+    def _conditions(self, given: Mapping[str, object]) -> list[str]:
+        return [f"({self.filters[name]})" for name in given]
 
     def _cursor(self, last: list[str]) -> str:
         """What `after` takes: an id as it is, a key of several columns as JSON in base64url."""

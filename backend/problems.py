@@ -101,6 +101,10 @@ ADVICE = {
 }
 
 
+# A body may be wrong in more places than anybody reads.
+NAMED_ERRORS = 100
+
+
 class InvalidInput(Schema):
     """One thing that is wrong with a request."""
 
@@ -137,7 +141,7 @@ def invalid_request(error: ValidationError) -> Response:
     """422 for parameters that break their schema: where and why, without the values and pydantic's messages."""
     errors = [
         InvalidInput(pointer="/".join(["#", *map(_escaped, item["loc"])]), code=item["type"])
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
+        for item in error.errors(include_url=False, include_context=False, include_input=False)[:NAMED_ERRORS]
     ]
     return invalid(errors)
 
@@ -200,6 +204,10 @@ def handle_problems(app: OpenAPI) -> None:
         kind, detail = ADVICE.get(status, (ProblemType.BAD_REQUEST, "The request cannot be understood."))
         headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
         return problem(kind, detail, headers=headers)
+
+    @app.errorhandler(RecursionError)
+    def too_deep(_: RecursionError) -> Response:
+        return problem(ProblemType.BAD_REQUEST, "The body is nested too deeply.")
 
     @app.errorhandler(UndefinedTable)
     @app.errorhandler(UndefinedColumn)

@@ -45,6 +45,11 @@ class Caller:
     issued_at: int
     expires_at: int
 
+    @property
+    def name(self) -> str:
+        """The subject; behind its issuer, where that is not this API: two issuers may give one name to two callers."""
+        return self.subject if self.issuer == ISSUER else f"{self.issuer}|{self.subject}"
+
 
 class _Claims(BaseModel):
     """What a token says; `iss`, `aud` and `exp` were checked before."""

@@ -5,6 +5,7 @@ Each secret may also be given as a file: `POSTGRES_PASSWORD_FILE=/run/secrets/pg
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,16 @@ class Settings(BaseSettings):
             raise ValueError("API_OUTSIDE_ISSUER and API_OUTSIDE_JWKS_FILE go together: set both, or neither")
         return self
 
+    @model_validator(mode="after")
+    def _no_plain_text_by_accident(self) -> Settings:
+        if self.postgres_sslmode in {"allow", "prefer"} and _is_elsewhere(self.postgres_host):
+            raise ValueError(
+                f"POSTGRES_SSLMODE={self.postgres_sslmode} goes on in plain text where the server offers no TLS. For a "
+                "POSTGRES_HOST on another machine set verify-full (PGSSLROOTCERT names the authorities), or, where the "
+                "network itself is trusted, disable"
+            )
+        return self
+
     @property
     def nhs_hosts(self) -> tuple[str, ...]:
         """The hosts of NHS_URL_HOSTS."""
@@ -180,3 +191,11 @@ class Settings(BaseSettings):
     def input_prefixes(self) -> dict[Input, str]:
         """Where files arrive."""
         return {Input.MEDILINK: self.s3_input_prefix, Input.NHS: self.s3_nhs_prefix}
+
+
+def _is_elsewhere(host: str) -> bool:
+    """Whether the host is another machine: not loopback, a socket or a container's name, which has no dot."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return "." in host

@@ -35,6 +35,11 @@ class LocalSettings(ServiceSettings):
     """The settings of the embedded services."""
 
     @model_validator(mode="after")
+    def _no_plain_text_by_accident(self) -> LocalSettings:
+        """What .env says of a server elsewhere is not for these services."""
+        return self
+
+    @model_validator(mode="after")
     def _services_are_the_embedded_ones(self) -> LocalSettings:
         """`start.sh` starts its own PostgreSQL and S3: the pipeline is pointed to these."""
         self.postgres_host = LOOPBACK

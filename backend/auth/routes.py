@@ -23,11 +23,19 @@ auth = APIBlueprint(
 )
 
 
+@auth.before_app_request
+def allow_small_forms() -> None:
+    """A name and a secret: anybody may send them, so they are kept short."""
+    if request.endpoint == "auth.issue_token":
+        request.max_content_length = 4096
+
+
 @auth.post(
     "/token",
     responses={
         200: Token,
         401: refused("no such client, or another secret"),
+        413: refused("the form is too large"),
         503: refused("the database does not answer"),
     },
 )

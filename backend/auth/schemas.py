@@ -21,7 +21,8 @@ class GrantType(StrEnum):
 class TokenRequest(Schema):
     """A client's name and secret, here or as HTTP Basic."""
 
-    model_config = ConfigDict(extra="forbid")
+    # A field of a form that reads as a number comes as one.
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
     grant_type: GrantType = Field(description="client_credentials", examples=[GrantType.CLIENT_CREDENTIALS])
     client_id: Credential | None = Field(None, description="name of the client", examples=["local-admin"])

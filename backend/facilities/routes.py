@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from backend.answers import WRITTEN, list_of, refused, resource
+from backend.answers import CREATED, WRITTEN, list_of, refused, resource
 from backend.facilities.queries import FACILITIES, WRITABLE
 from backend.facilities.schemas import Facility, FacilityChange, FacilityParameters, NewFacility
 from backend.parameters import ById, Parameters, WriteHeaders
@@ -24,7 +24,7 @@ def get_facility(path: ById, query: Parameters) -> Response:
     return FACILITIES.one(path.id)
 
 
-@facilities.post("", responses={201: Facility, **WRITTEN})
+@facilities.post("", responses={201: Facility, **CREATED})
 def create_facility(body: NewFacility, header: WriteHeaders, query: Parameters) -> Response:
     """Create a facility"""
     return WRITABLE.create(body)

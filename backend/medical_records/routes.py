@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from backend.answers import WRITTEN, list_of, refused, resource
+from backend.answers import CREATED, WRITTEN, list_of, refused, resource
 from backend.medical_records.queries import MEDICAL_RECORDS, WRITABLE
 from backend.medical_records.schemas import (
     MedicalRecord,
@@ -29,7 +29,7 @@ def get_medical_record(path: ById, query: Parameters) -> Response:
     return MEDICAL_RECORDS.one(path.id)
 
 
-@medical_records.post("", responses={201: MedicalRecord, **WRITTEN})
+@medical_records.post("", responses={201: MedicalRecord, **CREATED})
 def create_medical_record(body: NewMedicalRecord, header: WriteHeaders, query: Parameters) -> Response:
     """Create a medical record"""
     return WRITABLE.create(body)

@@ -6,12 +6,15 @@ import io
 
 from backend.database import reading
 from backend.listing import Listing, columns
-from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters
+from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters, EntryState
 from elt import quarantine
 from elt.quarantine import NotOpen, discard
 from elt.vocabulary import ROW_ADVICE
 
-__all__ = ["DETAILS", "ENTRIES", "NotOpen", "discard", "export"]
+__all__ = ["DETAILS", "ENTRIES", "EXPORT_LIMIT", "NotOpen", "TooMany", "discard", "export"]
+
+# A few times as many as anybody corrects by hand; they are held in memory.
+EXPORT_LIMIT = 50_000
 
 TABLE = """
 (
@@ -44,8 +47,14 @@ ADVICE = " ".join(f"when '{code}' then '{_quoted(advice)}'" for code, advice in 
 DETAILS = Listing(table=TABLE, columns=columns(EntryDetail, advice=f"case error_code {ADVICE} end"), filters={})
 
 
+class TooMany(Exception):
+    """More rows than an export holds."""
+
+
 def export(query: EntryParameters) -> str:
-    """The open rows of one feed as CSV, ready to be corrected and dropped again."""
+    """The open rows of one feed as CSV, ready to be corrected and dropped again. Raises `TooMany`."""
+    if ENTRIES.count(query.model_copy(update={"state": EntryState.OPEN}), EXPORT_LIMIT + 1) > EXPORT_LIMIT:
+        raise TooMany
     wanted = quarantine.Filter(query.feed, query.code, query.file, None, query.disposition)
     header, rows = quarantine.exported(reading(), wanted)
     text = io.StringIO()

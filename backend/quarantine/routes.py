@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from flask import Response, abort, g, request
 
+from backend.access import MATRIX
 from backend.answers import PAGE_HEADERS, list_of, refused, resource
 from backend.database import writing
 from backend.parameters import ById, Parameters
-from backend.problems import InvalidInput, invalid, missing
+from backend.problems import InvalidInput, ProblemType, invalid, missing, problem
 from backend.quarantine import queries
 from backend.quarantine.schemas import Discard, Entry, EntryDetail, EntryParameters
 
@@ -27,9 +28,22 @@ def list_entries(query: EntryParameters) -> Response:
     """List rows in quarantine, or with `Accept: text/csv` export one feed's"""
     if request.accept_mimetypes.best_match(["application/json", "text/csv"]) != "text/csv":
         return queries.ENTRIES.page(query)
+    # Who may not see one row's values may not see them all.
+    if g.caller.role not in MATRIX["quarantine.get_entry"]:
+        abort(problem(ProblemType.FORBIDDEN, f"The role {g.caller.role} may not see the values of rows."))
     if query.feed is None:
         abort(invalid([InvalidInput(pointer="#/feed", code="missing")]))
-    answer = Response(queries.export(query), content_type="text/csv; charset=utf-8")
+    try:
+        text = queries.export(query)
+    except queries.TooMany:
+        abort(
+            problem(
+                ProblemType.INVALID_REQUEST,
+                f"More than {queries.EXPORT_LIMIT:,} rows. Narrow them down with file, code or disposition.",
+                errors=[InvalidInput(pointer="#/feed", code="too_many")],
+            )
+        )
+    answer = Response(text, content_type="text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="{query.feed}-corrected.csv"'
     return answer
 
@@ -45,7 +59,7 @@ def discard_entry(path: ById, body: Discard, query: Parameters) -> Response:
     """Give a row up for good; delivered again as it was, it stays discarded"""
     with writing() as connection:
         try:
-            queries.discard(connection, [path.id], g.caller.subject, body.reason)
+            queries.discard(connection, [path.id], g.caller.name, body.reason)
         except queries.NotOpen:
             abort(missing())
     return Response(status=204)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from backend.answers import WRITTEN, list_of, refused, resource
+from backend.answers import CREATED, WRITTEN, list_of, refused, resource
 from backend.parameters import ById, Parameters, WriteHeaders
 from backend.triage_visits.queries import TRIAGE_VISITS, WRITABLE
 from backend.triage_visits.schemas import NewTriageVisit, TriageVisit, TriageVisitChange, TriageVisitParameters
@@ -24,7 +24,7 @@ def get_triage_visit(path: ById, query: Parameters) -> Response:
     return TRIAGE_VISITS.one(path.id)
 
 
-@triage_visits.post("", responses={201: TriageVisit, **WRITTEN})
+@triage_visits.post("", responses={201: TriageVisit, **CREATED})
 def create_triage_visit(body: NewTriageVisit, header: WriteHeaders, query: Parameters) -> Response:
     """Create a triage visit"""
     return WRITABLE.create(body)

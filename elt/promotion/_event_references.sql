@@ -7,16 +7,33 @@ cross join lateral (
         count(*) filter (where patients.phone = delivered.patient_phone) as fitting_by_phone,
         min(patients.id) as id,
         min(patients.id) filter (where patients.phone = delivered.patient_phone) as id_by_phone
-    from public.patients
-    inner join public.facilities on facilities.id = patients.facility_id
-    where
-        lower(patients.last_name) = lower(delivered.patient_last_name)
-        and lower(patients.first_name) = lower(delivered.patient_first_name)
-        and lower(facilities.name) = lower(delivered.facility_name)
-        and (delivered.facility_state is null or facilities.state = delivered.facility_state)
-        and (delivered.facility_lga is null or lower(facilities.lga) = lower(delivered.facility_lga))
-        and (delivered.patient_dob is null or patients.dob = delivered.patient_dob::date)
-        and (delivered.patient_phone is null or patients.phone is null or patients.phone = delivered.patient_phone)
+    from (
+        -- The facilities first: thousands may bear the patient's name elsewhere, one or a few bear the facility's.
+        select facilities.id
+        from public.facilities
+        where
+            lower(facilities.name) = lower(delivered.facility_name)
+            and (delivered.facility_state is null or facilities.state = delivered.facility_state)
+            and (delivered.facility_lga is null or lower(facilities.lga) = lower(delivered.facility_lga))
+        offset 0
+    ) as place
+    cross join lateral (
+        select
+            patients.id,
+            patients.phone
+        from public.patients
+        where
+            patients.facility_id = place.id
+            and lower(patients.last_name) = lower(delivered.patient_last_name)
+            and lower(patients.first_name) = lower(delivered.patient_first_name)
+            and (delivered.patient_dob is null or patients.dob = delivered.patient_dob::date)
+            and (
+                delivered.patient_phone is null
+                or patients.phone is null
+                or patients.phone = delivered.patient_phone
+            )
+        offset 0
+    ) as patients
 ) as named
 cross join lateral (
     select

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from pydantic import ValidationError
 
 from backend.problems import Api
+from elt import clients
 from elt.settings import Settings
 from elt.vocabulary import Role
 
@@ -49,6 +50,16 @@ class TestRates:
         form = {"grant_type": "client_credentials", "client_id": "admin", "client_secret": "guess"}
         answers = [client.post("/api/auth/token", data=form).status_code for _ in range(32)]
         assert answers == [401] * 30 + [429] * 2
+
+    def test_guesses_at_the_pages_for_people_are_as_few_and_counted_before_they_cost(
+        self, app_with: AppWith, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hashed: list[str] = []
+        monkeypatch.setattr(clients, "is_secret", lambda _, secret: bool(hashed.append(secret)))
+        client = app_with().test_client()
+        answers = [client.get("/dbt-docs/", auth=("admin", "guess")).status_code for _ in range(32)]
+        assert answers == [401] * 30 + [429] * 2
+        assert len(hashed) == 30
 
     def test_a_store_that_is_away_is_stood_in_for_by_memory(self, app_with: AppWith, admin: psycopg.Connection) -> None:
         app = app_with(api_rate_limit="2/minute", api_rate_limit_storage="redis://127.0.0.1:1/0")

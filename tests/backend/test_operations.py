@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from backend.pipeline.schemas import File, Run, RunDetail
 from backend.problems import MEANINGS, STATUSES, ProblemType
+from backend.quarantine import queries
 from backend.quarantine.schemas import Entry, EntryDetail
 from elt.vocabulary import Role
 
@@ -133,6 +134,21 @@ class TestQuarantine:
         assert len(self.export(client, "feed=patients&code=missing_value").splitlines()) == 3
         assert len(self.export(client, "feed=patients&code=nul_byte").splitlines()) == 1
 
+    def test_an_operator_sees_what_is_wrong_and_no_value(self, client_of: ClientOf) -> None:
+        operator = client_of(Role.OPERATOR)
+        assert ids(operator, "/api/quarantine") == [1, 2, 3, 4, 5]
+        assert operator.get("/api/quarantine/1").status_code == 403
+        export = operator.get("/api/quarantine?feed=patients", headers={"Accept": "text/csv"})
+        assert (export.status_code, "Canary" in export.text) == (403, False)
+
+    def test_an_export_that_would_be_too_large_says_how_to_narrow_it(
+        self, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(queries, "EXPORT_LIMIT", 4)
+        answer = client.get("/api/quarantine?feed=patients", headers={"Accept": "text/csv"})
+        assert (answer.status_code, (answer.json or {})["errors"]) == (422, [{"pointer": "#/feed", "code": "too_many"}])
+        assert len(self.export(client, "feed=patients&code=missing_value").splitlines()) == 3
+
     def test_an_export_is_of_one_feed(self, client: FlaskClient) -> None:
         answer = client.get("/api/quarantine", headers={"Accept": "text/csv"})
         assert (answer.status_code, (answer.json or {})["errors"]) == (422, [{"pointer": "#/feed", "code": "missing"}])
@@ -165,6 +181,14 @@ def test_metrics_count_requests_and_tell_how_the_pipeline_stands(client_of: Clie
     assert 'medilink_files{status="held"} 1.0' in text
     assert "medilink_last_run_succeeded 0.0" in text
     assert "canary" not in text.lower()
+
+
+def test_made_up_methods_make_no_series(client_of: ClientOf, stranger: FlaskClient) -> None:
+    for number in range(3):
+        stranger.open("/health", method=f"CANARY{number}")
+    text = client_of(Role.OPERATOR).get("/metrics").text
+    assert 'medilink_api_requests_total{method="other",route="none"' in text
+    assert "CANARY" not in text
 
 
 @pytest.mark.parametrize("kind", ProblemType)

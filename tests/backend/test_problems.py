@@ -52,6 +52,25 @@ def test_body_too_large(route: Callable[..., None], client: FlaskClient) -> None
     assert (answer.status_code, answer.content_type) == (413, PROBLEM)
 
 
+def test_what_is_nested_too_deeply(client: FlaskClient, stranger: FlaskClient) -> None:
+    deep = "[" * 200_000
+    answer = client.post("/api/facilities", data=deep, content_type="application/json")
+    assert (answer.status_code, answer.content_type) == (400, PROBLEM)
+    # Some Pythons can read as deep as a form may be.
+    assert stranger.post("/api/auth/token", data={"grant_type": deep[:1200]}).status_code in (400, 422)
+
+
+def test_a_form_is_small_and_its_numbers_are_text(stranger: FlaskClient) -> None:
+    form = {"grant_type": "client_credentials", "client_id": "12345", "client_secret": "1" * 200}
+    assert stranger.post("/api/auth/token", data=form).status_code == 401
+    assert stranger.post("/api/auth/token", data=form | {"client_secret": "1" * 5000}).status_code == 413
+
+
+def test_not_every_error_is_named(client: FlaskClient) -> None:
+    answer = client.post("/api/facilities", json={f"field{number}": 1 for number in range(10_000)})
+    assert (answer.status_code, len((answer.json or {})["errors"])) == (422, 100)
+
+
 def test_a_fault_of_ours_tells_neither_the_caller_nor_the_log_any_value(
     route: Callable[..., None], client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ import hmac
 import json
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,10 @@ class TestKeys:
             create_app(settings.model_copy(update={"api_signing_keys": SecretStr(keys)}))
         assert "short" not in str(refusal.value)
 
+    def test_nor_without_its_password(self, settings: Settings) -> None:
+        with pytest.raises(ValueError, match="API_POSTGRES_PASSWORD is empty"):
+            create_app(settings.model_copy(update={"api_postgres_password": SecretStr("")}))
+
 
 class TestOutsideIssuer:
     @pytest.fixture
@@ -165,6 +170,31 @@ class TestOutsideIssuer:
         claims = {**GOOD, "iss": OUTSIDE, "role": "clinician", "facilities": [2], "exp": int(time.time()) + 60}
         caller = tokens.caller(jwt.encode({"alg": "RS256", "kid": "outside-1"}, claims, key))
         assert (caller.issuer, caller.role, caller.facility_ids) == (OUTSIDE, Role.CLINICIAN, (2,))
+
+    @pytest.mark.usefixtures("rows")
+    def test_who_it_names_is_not_taken_for_a_client_of_the_same_name(
+        self,
+        app_with: Callable[..., Api],
+        client_of: Callable[..., FlaskClient],
+        admin: psycopg.Connection,
+        tmp_path: Path,
+    ) -> None:
+        key = RSAKey.generate_key(2048, {"kid": "outside-1"})
+        path = tmp_path / "jwks.json"
+        path.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+        outside = app_with(api_outside_issuer=OUTSIDE, api_outside_jwks_file=path).test_client()
+        claims = {**GOOD, "iss": OUTSIDE, "exp": int(time.time()) + 60}
+        bearer = jwt.encode({"alg": "RS256", "kid": "outside-1"}, claims, key)
+        outside.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {bearer}"
+        headers = {"Idempotency-Key": "k"}
+        made = [
+            client.post("/api/facilities", json={"name": name, "state": "Kano"}, headers=headers).status_code
+            for client, name in ((client_of(Role.ADMIN), "First"), (outside, "Second"))
+        ]
+        assert made == [201, 201]
+        writers = admin.execute("select _first_client from public.facilities where state = 'KANO' order by id")
+        logged = admin.execute("select subject from audit.access_log order by access_id")
+        assert writers.fetchall() == logged.fetchall() == [("admin",), (f"{OUTSIDE}|admin",)]
 
     def test_no_issuer_speaks_for_the_other(self, outside: tuple[Tokens, RSAKey]) -> None:
         tokens, key = outside

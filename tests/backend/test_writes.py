@@ -39,6 +39,14 @@ def problems(answer: Any) -> list[tuple[str, str]]:
     return [(error["pointer"], error["code"]) for error in answer.json["errors"]]
 
 
+def at_once(work: Callable[[Any], None], arguments: list[Any]) -> None:
+    threads = [threading.Thread(target=work, args=(argument,)) for argument in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 @pytest.mark.usefixtures("rows")
 class TestCreate:
     @pytest.mark.parametrize("address", NEW)
@@ -170,6 +178,20 @@ class TestChange:
         assert (second.status_code, (second.json or {})["type"]) == (412, "/problems/precondition-failed")
         assert client.delete("/api/facilities/3", headers={"If-Match": '"other"'}).status_code == 412
         assert client.patch("/api/patients/1", json={"phone": "2"}, headers={"If-Match": "*"}).status_code == 200
+        assert client.patch("/api/patients/1", json={"phone": "3"}, headers={"If-Match": ""}).status_code == 412
+
+    def test_of_two_at_once_one_is_told(self, app: Api, client: FlaskClient) -> None:
+        etag = client.get("/api/patients/1").headers["ETag"]
+        answers: list[int] = []
+
+        def patch(phone: str) -> None:
+            other = app.test_client()
+            other.environ_base.update(client.environ_base)
+            change = other.patch("/api/patients/1", json={"phone": phone}, headers={"If-Match": etag})
+            answers.append(change.status_code)
+
+        at_once(patch, ["1", "2", "3", "4"])
+        assert sorted(answers) == [200, 412, 412, 412]
 
 
 @pytest.mark.usefixtures("rows")
@@ -254,6 +276,27 @@ class TestIdempotency:
         assert client.post("/api/patients", json=bad, headers=headers).status_code == 422
         assert client.post("/api/patients", json=NEW["/api/patients"], headers=headers).status_code == 201
 
+    def test_what_is_gone_meanwhile_is_not_made_again(self, client: FlaskClient) -> None:
+        headers = {"Idempotency-Key": "k"}
+        made = client.post("/api/patients", json=NEW["/api/patients"], headers=headers)
+        assert client.delete(made.headers["Location"]).status_code == 204
+        again = client.post("/api/patients", json=NEW["/api/patients"], headers=headers)
+        assert (again.status_code, (again.json or {})["type"]) == (404, "/problems/not-found")
+
+    def test_the_same_request_many_times_at_once_is_done_once(self, app: Api, client: FlaskClient) -> None:
+        answers: list[tuple[int, str | None]] = []
+
+        def post(address: str) -> None:
+            other = app.test_client()
+            other.environ_base.update(client.environ_base)
+            answer = other.post(address, json=NEW[address], headers={"Idempotency-Key": "k"})
+            answers.append((answer.status_code, answer.headers.get("Location")))
+
+        at_once(post, ["/api/patients"] * 6)
+        assert len(answers) == 6
+        assert {status for status, _ in answers} == {201}
+        assert len({location for _, location in answers}) == 1
+
     def test_deletes_too(self, client: FlaskClient) -> None:
         headers = {"Idempotency-Key": "k"}
         assert [client.delete("/api/facilities/3", headers=headers).status_code for _ in range(2)] == [204, 204]
@@ -272,11 +315,7 @@ class TestRaces:
 
         for extra, expected in (({}, [201] + [409] * 5), ({"Idempotency-Key": "k"}, [409] * 6)):
             statuses.clear()
-            threads = [threading.Thread(target=post, args=(extra,)) for _ in range(6)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            at_once(post, [extra] * 6)
             assert sorted(statuses) == expected
         assert admin.execute("select count(*) from public.patients where first_name = 'Ada'").fetchone() == (1,)
 

@@ -79,6 +79,8 @@ def _explained(lines: list[str], name: str) -> bool:
     [
         ("POSTGRES_HOST", "http://db.example.org", "without http://"),
         ("POSTGRES_HOST", "db.example.org/medilink", "without a path"),
+        ("POSTGRES_HOST", "db.example.org", "verify-full"),
+        ("POSTGRES_HOST", "10.0.0.7", "verify-full"),
         ("POSTGRES_PORT", "70000", "less than or equal to 65535"),
         ("POSTGRES_PORT", "default", "valid integer"),
         ("AWS_ENDPOINT_URL", "127.0.0.1:9000", "with its scheme"),
@@ -97,6 +99,16 @@ def test_what_cannot_be_used_is_refused_with_a_hint(
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError, match=re.escape(says)):
         Settings(_env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("host", "mode"),
+    [("db.example.org", "verify-full"), ("10.0.0.7", "disable"), ("127.0.0.1", "prefer"), ("postgres", "prefer")],
+)
+def test_plain_text_to_another_machine_is_no_accident(monkeypatch: pytest.MonkeyPatch, host: str, mode: str) -> None:
+    monkeypatch.setenv("POSTGRES_HOST", host)
+    monkeypatch.setenv("POSTGRES_SSLMODE", mode)
+    assert Settings(_env_file=None).postgres_sslmode == mode
 
 
 def test_the_command_names_a_bad_setting_and_shows_no_trace() -> None:
