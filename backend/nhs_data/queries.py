@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from backend.database import fetch_first, fetch_one
+from backend.database import Row, fetch_first, fetch_one
 from backend.listing import Listing, columns
 from backend.nhs_data.schemas import OrganisationOccupancy, RunStatus, Sort, SummaryParameters
 from backend.parameters import Text
@@ -131,7 +131,7 @@ def status(settings: Settings, run_id: str) -> RunStatus | None:
     )
 
 
-def _judged(found: Any) -> tuple[RunState, str]:
+def _judged(found: Row) -> tuple[RunState, str]:
     """State and message of a run, and of its return where it has one."""
     if found.status in (FileStatus.HELD, FileStatus.REJECTED):
         return RunState.FAILED, f"{found.error_code}: {found.error_message}"

@@ -28,6 +28,8 @@ def allow_large_uploads(blueprint: APIBlueprint, function: str, limit: int) -> N
     def allow() -> None:
         if request.endpoint == f"{blueprint.name}.{function}":
             request.max_content_length = limit
+            # Werkzeug holds what it reads of a file, 64 KiB at a time, against the limit of the fields beside it.
+            request.max_form_memory_size = 4 * 64 * 1024
 
 
 def checked(file: object, suffixes: tuple[str, ...], code: str) -> tuple[FileStorage, str]:

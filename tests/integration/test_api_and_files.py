@@ -158,6 +158,11 @@ class TestUploads:
         assert warehouse.ingest().entities[0].inserted == 1
         assert [file["name"] for file in client.get("/api/pipeline/files").json] == [name]
 
+    def test_a_file_may_be_larger_than_any_other_body(self, client, warehouse):
+        content = FACILITIES.encode().ljust(3 * 2**20)
+        assert self.upload(client, "facilities", "a.csv", content).status_code == 201
+        assert list(warehouse.objects("").values()) == [content]
+
     @pytest.mark.parametrize(
         ("name", "content"),
         [
