@@ -109,6 +109,7 @@ def _alone(connection: Connection, run_key: str) -> None:
             """,
             [batch_id],
         )
+        _end_steps(connection, batch_id)
     other = connection.execute(
         "select batch_id, started_at from audit.batches where state = 'running' and run_key <> %s", [run_key]
     ).fetchone()
@@ -146,11 +147,24 @@ def end_batch(
     connection: Connection, batch_id: int, *, failed_step: str | None = None, message: str | None = None
 ) -> None:
     """Close the batch: succeeded, or failed with the step and its reason (which must hold no patient data)."""
+    with connection.transaction():
+        ended = connection.execute(
+            "update audit.batches set state = %s, completed_at = now(), failed_step = %s, error_message = %s"
+            # A transaction of the batch that is still under way holds this up.
+            " where batch_id = ("
+            " select batch_id from audit.batches where batch_id = %s and state = 'running' for update)",
+            ["failed" if failed_step else "succeeded", failed_step, message, batch_id],
+        ).rowcount
+        if ended:
+            _end_steps(connection, batch_id)
+
+
+def _end_steps(connection: Connection, batch_id: int) -> None:
+    """Steps whose process died without a word end with their batch; one that yet lives says itself how it ended."""
     connection.execute(
-        "update audit.batches set state = %s, completed_at = now(), failed_step = %s, error_message = %s"
-        # A transaction of the batch that is still under way holds this up.
-        " where batch_id = (select batch_id from audit.batches where batch_id = %s and state = 'running' for update)",
-        ["failed" if failed_step else "succeeded", failed_step, message, batch_id],
+        "update audit.batch_steps set state = 'failed', completed_at = clock_timestamp()"
+        " where batch_id = %s and state = 'running'",
+        [batch_id],
     )
 
 
@@ -278,11 +292,11 @@ def reprocess_file(connection: Connection, file_id: int, by: str, reason: str | 
                 """
                 insert into audit.ingest_files (
                     input_key, version_id, etag, size_bytes, last_modified, feed, batch_id, status, sha256, archive_key,
-                    reprocess_of, claimed_at, input_released_at
+                    archive_etag, reprocess_of, claimed_at, input_released_at
                 )
                 select
                     input_key, version_id, etag, size_bytes, last_modified, feed, batch_id, 'claimed', sha256,
-                    archive_key, coalesce(reprocess_of, file_id), now(), now()
+                    archive_key, archive_etag, coalesce(reprocess_of, file_id), now(), now()
                 from audit.ingest_files where file_id = %s
                 on conflict do nothing
                 returning file_id

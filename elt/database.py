@@ -85,6 +85,13 @@ def initialise(admin: psycopg.Connection, settings: Settings) -> None:
     )
 
 
+def newest_revision() -> str:
+    """The migration that this release of the code was made for."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see migrate
+
+    return str(ScriptDirectory(str(HERE / "migrations")).get_current_head())
+
+
 def migrate(settings: Settings) -> None:
     """Bring the schema to the newest migration, as medilink_owner.
 

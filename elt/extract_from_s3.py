@@ -185,13 +185,13 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
         version_id, sha256, md5 = _read(s3, settings, file)
         original = connection.execute(
             """
-            select file_id, archive_key from audit.ingest_files
+            select file_id, archive_key, archive_etag from audit.ingest_files
             where sha256 = %s and feed = %s and status in ('promoted', 'published', 'archived')
             order by file_id limit 1
             """,
             [sha256, file.feed],
         ).fetchone()
-        archive_key = original[1] if original else _land(s3, settings, file, version_id, sha256, md5)
+        archive_key, archive_etag = original[1:] if original else _land(s3, settings, file, version_id, sha256, md5)
     except ClientError as error:
         if error.response["Error"]["Code"] not in CHANGED:
             raise
@@ -220,8 +220,8 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
         connection.execute(
             """
             update audit.ingest_files
-            set status = %s, version_id = %s, sha256 = %s, archive_key = %s, duplicate_of = %s, expected_records = %s,
-                claimed_at = now()
+            set status = %s, version_id = %s, sha256 = %s, archive_key = %s, archive_etag = %s, duplicate_of = %s,
+                expected_records = %s, claimed_at = now()
             where file_id = %s and status = 'discovered'
             """,
             [
@@ -229,6 +229,7 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
                 version_id,
                 sha256,
                 archive_key,
+                archive_etag,
                 original[0] if original else None,
                 promised.rows,
                 file.file_id,
@@ -338,8 +339,13 @@ def read_blocks(body: object) -> Iterator[bytes]:
         yield from body.iter_chunks(BLOCK_BYTES)  # type: ignore[attr-defined]
 
 
-def _land(s3: S3Client, settings: Settings, file: LedgerFile, version_id: str | None, sha256: str, md5: str) -> str:
-    """Copy exactly the version that was hashed to its archive key, and check the copy; loading hashes it once more."""
+def _land(
+    s3: S3Client, settings: Settings, file: LedgerFile, version_id: str | None, sha256: str, md5: str
+) -> tuple[str, str]:
+    """Copy exactly the version that was hashed to its archive key, and check the copy; loading hashes it once more.
+
+    Returns key and ETag of the copy.
+    """
     name = PurePosixPath(file.input_key).name
     archive_key = f"{settings.s3_archive_prefix}{file.discovered_at:%Y-%m-%d}/{sha256[:12]}/{name}"
     source = {"Bucket": settings.s3_bucket_name, "Key": file.input_key}
@@ -347,7 +353,8 @@ def _land(s3: S3Client, settings: Settings, file: LedgerFile, version_id: str | 
         source["VersionId"] = version_id
     if file.size_bytes > COPY_LIMIT_BYTES:
         s3.copy(source, settings.s3_bucket_name, archive_key)  # type: ignore[arg-type]
-        return archive_key
+        copy = s3.head_object(Bucket=settings.s3_bucket_name, Key=archive_key)
+        return archive_key, copy["ETag"].strip('"')
     answer = s3.copy_object(
         Bucket=settings.s3_bucket_name,
         Key=archive_key,
@@ -362,4 +369,4 @@ def _land(s3: S3Client, settings: Settings, file: LedgerFile, version_id: str | 
             f"{file.input_key}: the archive copy {archive_key} is not what was read."
             " It is claimed anew on the next try."
         )
-    return archive_key
+    return archive_key, etag

@@ -190,7 +190,17 @@ def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) ->
 
 
 def _assert_grants(connection: Connection) -> None:
-    """What is published can be read by those it is meant for, and by nobody else.
+    wrong = wrongly_granted(connection)
+    if wrong:
+        raise NotPublishable(
+            f"{', '.join(wrong)}: not granted as declared (marts to api_read, and to bi_reader if they hold no "
+            "patients; research to bi_reader only; nothing to anybody else), or not bound to facilities (a table with "
+            "patient_id needs facility_id). What was live stays live. Check `grants` in dbt/."
+        )
+
+
+def wrongly_granted(connection: Connection) -> list[str]:
+    """What is published and cannot be read by exactly those it is meant for.
 
     The API reads all marts and nothing of `research`; BI reads `research` and the marts without patients.
     """
@@ -236,13 +246,7 @@ def _assert_grants(connection: Connection) -> None:
             """,
             [schema, sorted(readers)],
         ).fetchall()
-    if wrong:
-        names = ", ".join(row[0] for row in wrong)
-        raise NotPublishable(
-            f"{names}: not granted as declared (marts to api_read, and to bi_reader if they hold no patients; research "
-            "to bi_reader only; nothing to anybody else), or not bound to facilities (a table with patient_id needs "
-            "facility_id). What was live stays live. Check `grants` in dbt/."
-        )
+    return [name for (name,) in wrong]
 
 
 def _drop_replaced(connection: Connection) -> None:

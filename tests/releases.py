@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import psycopg
+
 from elt.pipeline import Pipeline
 
 MARTS = ("dim_facilities", "facility_performance", "triage_trends")
@@ -35,3 +37,13 @@ def build(pipeline: Pipeline, batch_id: int, number: int) -> None:
                 f" select facility_id, {number} as build from generate_series(1, {MART_ROWS}) as facility_id"
             )
             connection.execute(f"grant select on analytics_next.{mart} to api_read")
+
+
+def release(admin: psycopg.Connection, batch_id: int) -> None:
+    """What publishing leaves behind in the ledger, without marts."""
+    ((release_id,),) = admin.execute(
+        "insert into audit.releases (batch_id) values (%s) returning release_id", [batch_id]
+    ).fetchall()
+    for schema in ("analytics", "research"):
+        admin.execute(f"comment on schema {schema} is 'release {release_id}'")
+    admin.execute("update audit.ingest_files set status = 'published', published_at = now() where status = 'promoted'")

@@ -20,7 +20,7 @@ from elt.contract import FEEDS
 from elt.pipeline import Pipeline, describe
 from elt.report import BatchReport, audit_log, batch_report
 from elt.settings import Settings
-from elt.verify import verify
+from elt.verify import NotVerifiable, verify
 
 app = typer.Typer(
     help="The Medilink warehouse: run it, ask it, check it.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -132,6 +132,9 @@ def verify_warehouse(
     try:
         with database.connect(settings, "loader") as connection:
             findings = verify(connection, bucket.client(settings), settings, hash_bytes=hash_bytes)
+    except NotVerifiable as reason:
+        typer.echo(f"Not verified: {reason}", err=True)
+        raise typer.Exit(NOT_ASKED) from None
     except (psycopg.Error, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         typer.echo(
             f"Not verified: {describe(error)}. Start the services, or correct POSTGRES_* and AWS_*, and ask again.",

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from elt import cli
+from tests.releases import release
 
 
 @pytest.fixture
@@ -36,10 +37,7 @@ def finish(warehouse, admin: psycopg.Connection) -> Callable[[], None]:
 
     def publish_and_archive() -> None:
         batch_id = warehouse.begin(f"archiving-{uuid.uuid4()}")
-        admin.execute("insert into audit.releases (batch_id) values (%s)", [batch_id])
-        admin.execute(
-            "update audit.ingest_files set status = 'published', published_at = now() where status = 'promoted'"
-        )
+        release(admin, batch_id)
         warehouse.archive(batch_id)
 
     return publish_and_archive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from elt import archive_files
+from tests.releases import release
 
 pytestmark = pytest.mark.integration
 
@@ -13,9 +14,8 @@ FACILITIES = "name,state\nIkeja Hospital,Lagos\n"
 
 def finish(warehouse, admin):
     """Let the newest batch's files be published without dbt, then archive."""
-    admin.execute("insert into audit.releases (batch_id) select max(batch_id) from audit.batches")
-    admin.execute("update audit.ingest_files set status = 'published', published_at = now() where status = 'promoted'")
     batch_id = warehouse.begin("archiving")
+    release(admin, batch_id)
     warehouse.archive(batch_id)
 
 

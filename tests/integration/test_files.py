@@ -138,7 +138,8 @@ def test_rows_that_were_lost_come_back_out_of_the_archive(warehouse, admin, medi
     admin.execute("create temp table saved as select * from public.facilities where name = 'Epe Clinic'")
     admin.execute("delete from public.facilities where name = 'Epe Clinic'")
     assert {finding.check for finding in warehouse.findings()} == {"file identity", "entered rows"}
-    columns = "id, name, state, lat, source, _first_file_id, _first_row, _first_batch_id, _delivered_hash"
+    columns = "id, name, state, lat, source, _first_file_id, _first_row, _first_batch_id, _delivered_hash,"
+    columns += " _last_file_id, _last_row, _last_batch_id"
     admin.execute(f"insert into public.facilities ({columns}) overriding system value select {columns} from saved")
 
 
