@@ -54,17 +54,15 @@ PAGE_HEADERS: dict[str, Any] = {
 }
 
 
+def array_of(schema: type[BaseModel], description: str = "all of them") -> dict[str, Any]:
+    """A bare array."""
+    items = {"$ref": f"#/components/schemas/{schema.__name__}"}
+    return {"description": description, "content": {"application/json": {"schema": {"type": "array", "items": items}}}}
+
+
 def list_of(schema: type[BaseModel], description: str = "one page, ordered by id") -> dict[str, Any]:
-    """A list, mostly a page of one."""
-    return {
-        "description": description,
-        "content": {
-            "application/json": {
-                "schema": {"type": "array", "items": {"$ref": f"#/components/schemas/{schema.__name__}"}}
-            }
-        },
-        **({"headers": PAGE_HEADERS} if "page" in description else {}),
-    }
+    """A page of a list."""
+    return {**array_of(schema, description), "headers": PAGE_HEADERS}
 
 
 def resource(name: str, url_prefix: str, description: str, *listed: type[BaseModel]) -> APIBlueprint:

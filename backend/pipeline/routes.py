@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from flask import Response, abort
 
-from backend.answers import json_of, list_of, refused, resource
+from backend.answers import array_of, json_of, list_of, refused, resource
 from backend.parameters import Parameters
 from backend.pipeline import airflow, drops, queries
 from backend.pipeline.airflow import NIGHT, DagRun
@@ -17,6 +17,8 @@ from backend.pipeline.schemas import (
     DroppedFile,
     File,
     FileParameters,
+    Health,
+    HealthParameters,
     NewFile,
     NewRun,
     Run,
@@ -28,7 +30,7 @@ from backend.problems import missing
 from backend.settings import settings
 from elt.contract import SUFFIXES
 
-pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run)
+pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run, Health)
 drops.allow_large_uploads(pipeline, "upload_file", UPLOAD_LIMIT)
 
 
@@ -57,6 +59,12 @@ def get_run(path: ByRunId, query: Parameters) -> Response:
     if found is None:
         abort(missing())
     return json_of(_in_airflow(path.run_id, found))
+
+
+@pipeline.get("/health", responses={200: array_of(Health)})
+def health(query: HealthParameters) -> Response:
+    """The pipeline day by day, the newest first"""
+    return Response(queries.health(query.days), content_type="application/json")
 
 
 @pipeline.get("/files", responses={200: list_of(File)})

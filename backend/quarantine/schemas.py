@@ -65,6 +65,18 @@ class EntryDetail(Entry):
     advice: str = Field(description="what to do", examples=["write it as the data contract says"])
 
 
+class Reason(Schema):
+    """Open rows of one feed with the same first error."""
+
+    feed: str = Field(description="the feed", examples=["patients"])
+    disposition: EntryDisposition = Field(description="failed or parked", examples=[EntryDisposition.FAILED])
+    error_code: RowCode = Field(description="the first error", examples=[RowCode.INVALID_TYPE])
+    row_count: int = Field(description="open rows", examples=[12])
+    file_count: int = Field(description="files they came with", examples=[2])
+    oldest_opened_at: datetime = Field(description="when the oldest came, UTC", examples=["2026-01-31T02:00:09+00:00"])
+    advice: str = Field(description="what to do", examples=["write it as the data contract says"])
+
+
 class EntryParameters(ListParameters):
     """Which entries, and which page of them."""
 
