@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
-from elt import bucket, sample_data
+from elt import bucket, sample_data, sample_returns
 from elt.database import connect
+from elt.vocabulary import Input
 from local import airflow
 from local.airflow import Client, Task
 from local.environment import LocalSettings
@@ -56,6 +57,24 @@ def run(
     if _watch(client, run_id, supervisor, settings, progress) != "success":
         raise RunFailed(_failures(client, run_id), run_id)
     return run_id
+
+
+def start_sample_returns(settings: LocalSettings, progress: Progress) -> None:
+    """Drop generated NHS returns and trigger the DAG that takes them, after the first run of a warehouse only.
+
+    Nobody waits for it: its batch is told of like any other.
+    """
+    with connect(settings, "loader") as connection:
+        if connection.execute("select count(*) from audit.batches").fetchone() != (1,):
+            return
+    client = Client(settings, airflow.NHS_DAG_ID)
+    if not client.is_parsed(datetime.min.replace(tzinfo=UTC)):
+        return
+    samples = settings.medilink_home / "sample-returns"
+    sample_returns.generate(samples, seed=SAMPLE_SEED)
+    keys = bucket.upload_drops(bucket.client(settings), settings, samples, Input.NHS)
+    run_id = client.trigger()
+    progress.say(f"{len(keys)} sample returns of NHS beds: run {run_id} takes them: {client.page(run_id)}")
 
 
 def _drop(settings: LocalSettings, drops: Path | None, progress: Progress) -> None:
