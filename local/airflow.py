@@ -23,7 +23,8 @@ from local import web
 from local.environment import LOOPBACK, LocalSettings, children_environment
 from local.supervisor import Service, StartFailed
 
-DAG_ID = "medilink_etl_pipeline"
+NIGHT = "medilink_etl_pipeline"
+DAGS = (NIGHT, "bed_occupancy_pipeline")
 DATABASE = "airflow"
 # --skip-serve-logs: their log servers would listen on every address.
 COMPONENTS = {
@@ -169,11 +170,12 @@ class Task:
 
 
 class Client:
-    """Airflow's REST API, as the user admin."""
+    """Airflow's REST API for one DAG, as the user admin."""
 
-    def __init__(self, settings: LocalSettings) -> None:
+    def __init__(self, settings: LocalSettings, dag_id: str) -> None:
+        self.dag_id = dag_id
         self.address = address(settings)
-        self.dag = f"{self.address}/api/v2/dags/{DAG_ID}"
+        self.dag = f"{self.address}/api/v2/dags/{dag_id}"
         self.logs = folder(settings) / "logs"
         login: dict[str, object] = {"username": "admin", "password": settings.airflow_admin_password.get_secret_value()}
         self.token: str = web.call(f"{self.address}/auth/token", body=login)["access_token"]
@@ -182,7 +184,7 @@ class Client:
         """Whether the DAG was read after `since`. Raises `StartFailed` when its file cannot be imported."""
         errors = self._get(f"{self.address}/api/v2/importErrors")["import_errors"]
         for error in errors:
-            if error["filename"].endswith(f"{DAG_ID}.py"):
+            if error["filename"].endswith(f"{self.dag_id}.py"):
                 raise StartFailed(f"{error['filename']} cannot be imported:\n{error['stack_trace']}")
         try:
             parsed = self._get(self.dag)["last_parsed_time"]
@@ -197,14 +199,15 @@ class Client:
         answer = self._get(f"{self.dag}/dagRuns?state=queued&state=running&order_by=run_after")
         return [run["dag_run_id"] for run in answer["dag_runs"]]
 
-    def trigger(self) -> str:
-        """Start a run; returns its id."""
-        run = web.call(f"{self.dag}/dagRuns", body={"logical_date": None}, token=self.token)
+    def trigger(self, feeds: tuple[str, ...]) -> str:
+        """Start a run that takes these feeds; returns its id."""
+        body: dict[str, object] = {"logical_date": None, "conf": {"feeds": feeds}}
+        run = web.call(f"{self.dag}/dagRuns", body=body, token=self.token)
         return str(run["dag_run_id"])
 
     def page(self, run_id: str) -> str:
         """Where a browser shows the run."""
-        return f"{self.address}/dags/{DAG_ID}/runs/{run_id}"
+        return f"{self.address}/dags/{self.dag_id}/runs/{run_id}"
 
     def run_state(self, run_id: str) -> str:
         """queued, running, success or failed."""
@@ -228,7 +231,7 @@ class Client:
 
     def log(self, run_id: str, task: Task) -> Path:
         """Where the log of a task's last attempt is."""
-        parts = [f"dag_id={DAG_ID}", f"run_id={run_id}", f"task_id={task.name}"]
+        parts = [f"dag_id={self.dag_id}", f"run_id={run_id}", f"task_id={task.name}"]
         return self.logs.joinpath(*parts, f"attempt={task.attempt}.log")
 
     def reason(self, run_id: str, task: Task) -> str:
