@@ -31,9 +31,9 @@ def new_run_id() -> str:
 
 
 def cleaned(name: str) -> str:
-    """A name, of whatever origin, as part of a key: its last part, letters, digits, dots, dashes; its end."""
+    """A name, of whatever origin, as part of a key: its last part, letters, digits, `._-`; its end."""
     last = re.split(r"[/\\]", name)[-1]
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", last).lstrip(".-")[-MAX_NAME:]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).lstrip("._-")[-MAX_NAME:]
 
 
 def name_of(url: str) -> str:
@@ -48,7 +48,8 @@ def object_key(settings: Settings, run_id: str, name: str) -> str:
 
 def key_prefix(settings: Settings, run_id: str) -> str:
     """What the keys of a run's own files begin with."""
-    return f"{settings.s3_nhs_prefix}{cleaned(run_id)}_"
+    # No `_` in it: no run's prefix is the beginning of another's.
+    return f"{settings.s3_nhs_prefix}{cleaned(run_id).replace('_', '-')}_"
 
 
 def fetch_return(s3: S3Client, settings: Settings, run_id: str, url: str) -> str:

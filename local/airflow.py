@@ -23,8 +23,8 @@ from local import web
 from local.environment import LOOPBACK, LocalSettings, children_environment
 from local.supervisor import Service, StartFailed
 
-DAG_ID = "medilink_etl_pipeline"
-NHS_DAG_ID = "bed_occupancy_pipeline"
+NIGHT = "medilink_etl_pipeline"
+DAGS = (NIGHT, "bed_occupancy_pipeline")
 DATABASE = "airflow"
 # --skip-serve-logs: their log servers would listen on every address.
 COMPONENTS = {
@@ -170,11 +170,11 @@ class Task:
 
 
 class Client:
-    """Airflow's REST API about one DAG, as the user admin."""
+    """Airflow's REST API for one DAG, as the user admin."""
 
-    def __init__(self, settings: LocalSettings, dag_id: str = DAG_ID) -> None:
-        self.address = address(settings)
+    def __init__(self, settings: LocalSettings, dag_id: str) -> None:
         self.dag_id = dag_id
+        self.address = address(settings)
         self.dag = f"{self.address}/api/v2/dags/{dag_id}"
         self.logs = folder(settings) / "logs"
         login: dict[str, object] = {"username": "admin", "password": settings.airflow_admin_password.get_secret_value()}
@@ -199,9 +199,10 @@ class Client:
         answer = self._get(f"{self.dag}/dagRuns?state=queued&state=running&order_by=run_after")
         return [run["dag_run_id"] for run in answer["dag_runs"]]
 
-    def trigger(self) -> str:
-        """Start a run; returns its id."""
-        run = web.call(f"{self.dag}/dagRuns", body={"logical_date": None}, token=self.token)
+    def trigger(self, feeds: tuple[str, ...]) -> str:
+        """Start a run that takes these feeds; returns its id."""
+        body: dict[str, object] = {"logical_date": None, "conf": {"feeds": feeds}}
+        run = web.call(f"{self.dag}/dagRuns", body=body, token=self.token)
         return str(run["dag_run_id"])
 
     def page(self, run_id: str) -> str:

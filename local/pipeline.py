@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from elt import bucket, sample_data, sample_returns
+from elt.contract import FEEDS, MEDILINK_FEEDS, NHS_FEEDS
 from elt.database import connect
+from elt.pipeline import Pipeline
 from elt.vocabulary import Input
 from local import airflow
 from local.airflow import Client, Task
@@ -35,60 +37,55 @@ def run(
 ) -> str:
     """Drop files, trigger the DAG, which Airflow has read after `since`, and watch it; returns the run's id.
 
-    A run that a crash left unfinished, or that was due while Airflow was down, is waited for before anything is
-    dropped. Raises `RunFailed` unless the run succeeds.
+    A run of any DAG that a crash left unfinished, or that was due while Airflow was down, is waited for before anything
+    is dropped. Where NHS returns were, the run takes those too: one run, one release. Raises `RunFailed` unless the run
+    succeeds.
     """
-    client = Client(settings)
-    progress.waiting(f"waiting until Airflow has read {airflow.DAG_ID}")
     deadline = time.monotonic() + settings.flow_run_timeout
-    while not client.is_parsed(since):
-        _pause(
-            supervisor,
-            deadline,
-            f"Airflow did not find {airflow.DAG_ID}. See {supervisor.logs}/airflow-dag-processor.log",
-        )
-    for unfinished in client.unfinished_runs():
-        progress.say(f"run {unfinished} is unfinished or was due: waiting for it first")
-        state = _watch(client, unfinished, supervisor, settings, progress)
-        progress.say(f"run {unfinished} ended: {state}")
+    for dag_id in airflow.DAGS:
+        client = Client(settings, dag_id)
+        progress.waiting(f"waiting until Airflow has read {dag_id}")
+        while not client.is_parsed(since):
+            _pause(
+                supervisor,
+                deadline,
+                f"Airflow did not find {dag_id}. See {supervisor.logs}/airflow-dag-processor.log",
+            )
+        for unfinished in client.unfinished_runs():
+            progress.say(f"run {unfinished} of {dag_id} is unfinished or was due: waiting for it first")
+            state = _watch(client, unfinished, supervisor, settings, progress)
+            progress.say(f"run {unfinished} ended: {state}")
     _drop(settings, drops, progress)
-    run_id = client.trigger()
+    client = Client(settings, airflow.NIGHT)
+    has_returns = bool(Pipeline.of(settings).list_input(NHS_FEEDS))
+    run_id = client.trigger(feeds=FEEDS if has_returns else MEDILINK_FEEDS)
     progress.say(f"run {run_id} triggered: {client.page(run_id)}")
     if _watch(client, run_id, supervisor, settings, progress) != "success":
         raise RunFailed(_failures(client, run_id), run_id)
     return run_id
 
 
-def start_sample_returns(settings: LocalSettings, progress: Progress) -> None:
-    """Drop generated NHS returns and trigger the DAG that takes them, after the first run of a warehouse only.
-
-    Nobody waits for it: its batch is told of like any other.
-    """
-    with connect(settings, "loader") as connection:
-        if connection.execute("select count(*) from audit.batches").fetchone() != (1,):
-            return
-    client = Client(settings, airflow.NHS_DAG_ID)
-    if not client.is_parsed(datetime.min.replace(tzinfo=UTC)):
-        return
-    samples = settings.medilink_home / "sample-returns"
-    sample_returns.generate(samples, seed=SAMPLE_SEED)
-    keys = bucket.upload_drops(bucket.client(settings), settings, samples, Input.NHS)
-    run_id = client.trigger()
-    progress.say(f"{len(keys)} sample returns of NHS beds: run {run_id} takes them: {client.page(run_id)}")
-
-
 def _drop(settings: LocalSettings, drops: Path | None, progress: Progress) -> None:
     """Put the files of `drops` into the input; generated samples if it is None and the warehouse never saw a file."""
-    if drops is None:
-        with connect(settings, "loader") as connection:
-            if connection.execute("select exists (select from audit.ingest_files)").fetchone() == (True,):
-                progress.say("the warehouse has data already: no samples; --drops DIR loads a folder of yours")
-                return
-        drops = settings.medilink_home / "samples"
-        progress.waiting(f"generating samples for {SAMPLE_PATIENTS:,} patients")
-        sample_data.generate(drops, patients=SAMPLE_PATIENTS, seed=SAMPLE_SEED)
-    keys = bucket.upload_drops(bucket.client(settings), settings, drops)
-    progress.say(f"{len(keys)} files of {drops} are in s3://{settings.s3_bucket_name}/{settings.s3_input_prefix}")
+    if drops is not None:
+        _upload(settings, drops, Input.MEDILINK, progress)
+        return
+    with connect(settings, "loader") as connection:
+        if connection.execute("select exists (select from audit.ingest_files)").fetchone() == (True,):
+            progress.say("the warehouse has data already: no samples; --drops DIR loads a folder of yours")
+            return
+    progress.waiting(f"generating samples for {SAMPLE_PATIENTS:,} patients, and NHS returns of two years")
+    samples = settings.medilink_home / "samples"
+    sample_data.generate(samples, patients=SAMPLE_PATIENTS, seed=SAMPLE_SEED)
+    sample_returns.generate(samples / "nhs", seed=SAMPLE_SEED)
+    _upload(settings, samples, Input.MEDILINK, progress)
+    _upload(settings, samples / "nhs", Input.NHS, progress)
+
+
+def _upload(settings: LocalSettings, folder: Path, arrives: Input, progress: Progress) -> None:
+    keys = bucket.upload_drops(bucket.client(settings), settings, folder, arrives)
+    place = f"s3://{settings.s3_bucket_name}/{settings.input_prefixes[arrives]}"
+    progress.say(f"{len(keys)} files of {folder} are in {place}")
 
 
 def _watch(client: Client, run_id: str, supervisor: Supervisor, settings: LocalSettings, progress: Progress) -> str:

@@ -145,8 +145,6 @@ def _start(settings: LocalSettings, options: argparse.Namespace, done: Callable[
                 summary.print_addresses(console, settings)
                 if options.once:
                     return code
-                if failure is None and options.drops is None:
-                    pipeline.start_sample_returns(settings, progress)
                 if done is not None:
                     done(code)
                     progress = Progress(make_console())

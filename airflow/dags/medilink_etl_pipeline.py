@@ -9,7 +9,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from medilink_steps import COMMON, PATIENCE, closing_on_failure, from_load_to_archive, pipeline
 
-from elt.contract import MEDILINK_FEEDS
+from elt.contract import FEEDS, MEDILINK_FEEDS
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
         "feeds": Param(
             list(MEDILINK_FEEDS),
             type="array",
-            items={"type": "string", "enum": list(MEDILINK_FEEDS)},
-            examples=list(MEDILINK_FEEDS),
-            description="Feeds to take from the input.",
+            items={"type": "string", "enum": list(FEEDS)},
+            examples=list(FEEDS),
+            description="Feeds to take. NHS returns have a DAG of their own, and are taken here where asked for.",
         ),
         "dry_run": Param(default=False, type="boolean", description="List what the run would take, claim nothing."),
     },
@@ -36,17 +36,18 @@ def medilink_etl_pipeline() -> None:
     @task
     def extract() -> int:
         context = get_current_context()
+        feeds = tuple(feed for feed in FEEDS if feed in context["params"]["feeds"])
         night = pipeline()
         if context["params"]["dry_run"]:
-            for found in night.list_input(MEDILINK_FEEDS):
+            for found in night.list_input(feeds):
                 log.info("%s", found)
             raise AirflowSkipException("Dry run: nothing was claimed.")
         batch_id = night.begin(context["run_id"], PATIENCE)
         with closing_on_failure(batch_id):
-            night.extract(batch_id, tuple(feed for feed in MEDILINK_FEEDS if feed in context["params"]["feeds"]))
+            night.extract(batch_id, feeds)
         return batch_id
 
-    from_load_to_archive(extract(), MEDILINK_FEEDS)
+    from_load_to_archive(extract(), FEEDS)
 
 
 medilink_etl_pipeline()

@@ -141,7 +141,17 @@ def test_the_first_night_from_nothing(clone):
     seconds = time.monotonic() - began
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert seconds < 300, f"from clone to finished run: {seconds:.0f} s"
-    for told in ("facilities.csv", "triage_visits.csv", "inserted", "parked", "dbt_marts", "curl -H", "Airflow"):
+    for told in (
+        "load_bed_occupancy",
+        "Beds-Open-",
+        "facilities.csv",
+        "triage_visits.csv",
+        "inserted",
+        "parked",
+        "dbt_marts",
+        "curl -H",
+        "Airflow",
+    ):
         assert told in answer.stdout
     assert oct((clone.folder / ".env").stat().st_mode)[-3:] == "600"
     assert clone.processes() == set()
@@ -167,6 +177,19 @@ def test_the_api_answers_with_a_token_of_the_local_client_only(clone):
     assert (status, json.loads(body)["total_patients"]) == (200, 2000)
     status, body = clone.get("/api/patients?per_page=3", token)
     assert (status, len(json.loads(body))) == (200, 3)
+    # The invented NHS returns: 8 quarters, of the newest of which every organisation has a rate or says why not.
+    status, body = clone.get("/nhs-data/occupancy?per_page=1000", token)
+    beds = json.loads(body)
+    assert (status, len({(row["year"], row["quarter"]) for row in beds})) == (200, 8)
+    assert {row["organisation_name"] for row in beds}.isdisjoint({"England", "ENGLAND"})
+    assert [row["occupancy_rate"] for row in beds] == sorted((row["occupancy_rate"] for row in beds), reverse=True)
+    status, body = clone.get("/nhs-data/summary", token)
+    assert [row["organisation_count"] for row in json.loads(body)] == [
+        sum((row["year"], row["quarter"]) == (quarter["year"], quarter["quarter"]) for row in beds)
+        for quarter in json.loads(body)
+    ]
+    status, body = clone.get("/api/analytics/bed-occupancy?limit=1", token)
+    assert (status, len(json.loads(body)["rows"])) == (200, 1)
     status, body = clone.get("/dbt-docs/", token)
     assert (status, "fct_triage_visits" in body) == (200, True)
 

@@ -211,7 +211,7 @@ class TestAddress:
         for _ in range(2):
             warehouse.fetch(batch_id, "manual__2026-01-31T09:15:00+00:00", f"{NHS}/x/Beds%2FOpen.xlsx?v=1")
         assert len(fetched) == 1
-        assert warehouse.objects("") == {"nhs_uploads/manual-2026-01-31T09-15-00-00-00_Open.xlsx": WORKBOOK}
+        assert warehouse.objects("") == {"nhs_uploads/manual--2026-01-31T09-15-00-00-00_Open.xlsx": WORKBOOK}
         warehouse.end(batch_id)
 
     @pytest.mark.parametrize(
