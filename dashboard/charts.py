@@ -124,7 +124,7 @@ def occupancy(lines: Sequence[tuple[str, Rows]]) -> go.Figure:
     dashes = ("solid", "dash", "dot")
     for number, (name, rows) in enumerate(lines):
         drawn.add_scatter(
-            x=column(rows, "quarter_start_on") if rows and "quarter_start_on" in rows[0] else column(rows, "when"),
+            x=column(rows, "quarter_start_on"),
             y=column(rows, "occupancy_rate"),
             customdata=column(rows, "when"),
             name=name,

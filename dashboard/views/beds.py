@@ -27,7 +27,7 @@ def overview() -> None:
     if not quarters:
         parts.nothing("No beds yet.", "Upload a KH03 workbook of NHS England under *Data in*, or give its address.")
         return
-    named = [{"when": quarter_of(row), **row} for row in quarters]
+    named = [named_of(row) for row in quarters]
     last, before, year_ago = named[-1], at(named, -2), at(named, -5)
     figures(last, before)
     left, right = st.columns([3, 2])
@@ -95,7 +95,7 @@ def regions(release: str) -> None:
     rows = session.fetch("/api/analytics/regional-occupancy", release=release)["rows"]
     if not rows:
         return
-    named = [{"when": quarter_of(row), **row} for row in rows]
+    named = [named_of(row) for row in rows]
     by_region: dict[str, list[dict[str, Any]]] = {}
     for row in named:
         by_region.setdefault(row["region_code"], []).append(row)
@@ -135,7 +135,7 @@ def organisation(code: str) -> None:
     if not rows:
         parts.nothing("No such organisation.", "Its code may have changed: search for its name.")
         return
-    named = [{"when": quarter_of(row), **row} for row in rows]
+    named = [named_of(row) for row in rows]
     last, before = named[-1], at(named, -2)
     parts.header(titled(last["organisation_name"]), f"Organisation {code} of NHS England, as of {last['when']}")
     rank = session.fetch(
@@ -198,6 +198,13 @@ def sectors(release: str, code: str, last: dict[str, Any]) -> None:
 def quarter_of(row: dict[str, Any]) -> str:
     """`Q3 2019-20`: quarter and NHS year."""
     return f"{row['quarter']} {row['year']}-{(row['year'] + 1) % 100:02d}"
+
+
+def named_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its quarter in words, and the day on which it starts."""
+    number = int(row["quarter"][1])
+    year, month = (row["year"] + 1, 1) if number == 4 else (row["year"], 1 + 3 * number)
+    return {"when": quarter_of(row), **row, "quarter_start_on": f"{year}-{month:02d}-01"}
 
 
 def points(now: float | None, before: float | None) -> str | None:

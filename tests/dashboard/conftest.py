@@ -37,6 +37,33 @@ insert into analytics.triage_trends
 select facility, 'Facility', 'LAGOS', date '2026-01-31' - day, 20, 2, 3, 5, 10
 from generate_series(1, 2) as facility, generate_series(0, 99) as day;
 update analytics.condition_analysis set visit_count = 40 where condition = 'Angina';
+delete from analytics.fct_bed_occupancy;
+delete from analytics.bed_pressure;
+insert into analytics.fct_bed_occupancy (
+    bed_occupancy_id, organisation_code, organisation_name, region_code, quarter, nhs_year_name, bed_type, sector, year,
+    beds_available, beds_occupied, quarter_start_on
+)
+select
+    row_number() over (), code, name, region, 'Q' || quarter, year || '-' || (year + 1) % 100, 'overnight', sector,
+    year, beds, beds * (0.80 + 0.03 * quarter + 0.02 * (year - 2018)),
+    make_date(year, 4, 1) + (quarter - 1) * interval '3 months'
+from (
+    values
+    ('R1H', 'BARTS HEALTH NHS TRUST', 'Y56', 1000), ('RJ1', 'GUY''S AND ST THOMAS'' NHS TRUST', 'Y56', 800),
+    ('RX1', 'NOTTINGHAM UNIVERSITY HOSPITALS NHS TRUST', 'Y60', 600)
+) as organisations (code, name, region, beds)
+cross join generate_series(2018, 2019) as year
+cross join generate_series(1, 4) as quarter
+cross join (values ('total'), ('general_acute')) as sectors (sector);
+insert into analytics.bed_pressure (
+    bed_occupancy_id, organisation_code, organisation_name, region_code, quarter, nhs_year_name, pressure, year,
+    beds_available, beds_occupied, occupancy_rate, rank_in_region, ranked_in_region_count, quarter_start_on
+)
+select
+    bed_occupancy_id, organisation_code, organisation_name, region_code, quarter, nhs_year_name, '92 % and above', year,
+    beds_available, beds_occupied, beds_occupied / beds_available, 1, 2, quarter_start_on
+from analytics.fct_bed_occupancy
+where sector = 'total';
 """
 
 

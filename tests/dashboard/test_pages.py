@@ -123,6 +123,28 @@ def test_a_facility_is_found_as_one_types_and_its_address_can_be_kept(site: Site
 
 
 @pytest.mark.usefixtures("published")
+def test_beds_are_shown_for_the_country_its_regions_and_each_organisation(site: Site, browser: Browser) -> None:
+    page = site.logged_in(browser, Role.VIEWER)
+    text = page.locator("body").inner_text()
+    assert "94.0 % of beds were occupied in Q4 2019-20, +2.0 points on the year" in text
+    for title in ("Occupancy of beds in England", "Most pressed organisations", "Occupancy of beds by region"):
+        assert title in text
+    go(page, "Organisations & facilities")
+    for typed in ("rx1", "nottingham"):
+        page.get_by_label("Name or code").fill(typed)
+        page.get_by_text("Barts Health").wait_for(state="detached")
+        page.get_by_role("link", name="Nottingham University Hospitals NHS Trust").wait_for()
+    page.get_by_role("link", name="Nottingham University Hospitals NHS Trust").click()
+    page.get_by_role("heading", name="Nottingham University Hospitals NHS Trust", exact=True).wait_for()
+    page.wait_for_url("**/facilities?organisation=RX1")
+    settled(page)
+    text = page.locator("body").inner_text()
+    assert "94.0 % in Q4 2019-20; 8 quarters are known." in text
+    assert "General and acute is the fullest: 94.0 %" in text
+    site.pictured(page, "organisation")
+
+
+@pytest.mark.usefixtures("published")
 def test_quarantine_says_why_and_gives_the_rows_to_correct(site: Site, browser: Browser) -> None:
     page = site.logged_in(browser, Role.STEWARD)
     go(page, "Quarantine")
