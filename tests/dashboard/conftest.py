@@ -80,7 +80,7 @@ class Site:
     def opened(self, browser: Browser, path: str = "/") -> Page:  # noqa: F811 - the fixture's own name
         """A page of a new session, once it is drawn."""
         page = browser.new_page(viewport={"width": 1440, "height": 1200})
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
         page.on("request", lambda request: self.asked_for.add(request.url.split("/")[2]))
         page.on("framenavigated", lambda frame: self.addresses.append(frame.url))
         page.goto(self.address + path)
