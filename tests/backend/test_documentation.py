@@ -46,6 +46,8 @@ def test_every_field_is_described_and_has_an_example(app: Api) -> None:
         assert schema["description"], name
         for field, described in schema.get("properties", {}).items():
             assert described["description"], f"{name}.{field}"
+            # Swagger shows a default in place of the example.
+            assert described.get("default", ...) is not None, f"{name}.{field}"
             is_plain = described.get("type") in ("integer", "number", "string", "boolean")
             if is_plain and described.get("format") != "binary":
                 assert "example" in described, f"{name}.{field}"
