@@ -75,6 +75,7 @@ MATRIX = _read(
     analytics.top_conditions            rounded  all      rounded    -           rounded  -         all
     analytics.states                    rounded  all      own        -           own      -         all
     analytics.facility_map              rounded  all      own        -           own      -         all
+    analytics.regional_occupancy        all      all      all        all         all      all       all
     analytics.bed_occupancy             all      all      all        all         all      all       all
     pipeline.list_runs                  -        all      -          -           -        all       all
     pipeline.get_run                    -        all      -          -           -        all       all

@@ -14,9 +14,10 @@ from dashboard.views import conditions, data_in, facilities, overview, pipeline,
 ICON = Path(__file__).with_name("icon.svg")
 STYLE = """
 <style>
-    [data-testid="stMainBlockContainer"] { max-width: 1280px; padding-top: 2.2rem; }
+    [data-testid="stMainBlockContainer"] { max-width: 1280px; padding-top: 4rem; }
     [data-testid="stMetric"] { background: #f2f5f8; border-radius: .5rem; padding: .8rem 1rem; }
     [data-testid="stMetricValue"] { font-weight: 700; }
+    [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p { color: #44535f; opacity: 1; }
     a:focus-visible, button:focus-visible, [role="tab"]:focus-visible { outline: 3px solid #e69f00 !important; }
 </style>
 """
@@ -78,9 +79,17 @@ def log_in_form() -> None:
         )
 
 
-def sidebar(visitor: session.Visitor) -> None:
-    """Who is logged in, what that means, and how old the figures are."""
+def sidebar(visitor: session.Visitor, found: dict[str, list[st.Page]]) -> None:
+    """The menu, who is logged in, what that means, and how old the figures are."""
     with st.sidebar:
+        # Streamlit's own menu is a list that screen readers cannot read: headings stand between its items.
+        for heading, group in found.items():
+            offered = [page for page in group if page.visibility == "visible"]
+            if offered:
+                st.markdown(heading)
+            for page in offered:
+                st.page_link(page, width="stretch")
+        st.divider()
         st.markdown(f"**{visitor.client_id}**  \nrole {visitor.role}")
         if visitor.facility_ids:
             st.markdown(f"facilities {', '.join(map(str, visitor.facility_ids))}")
@@ -107,8 +116,8 @@ def main() -> None:
             return
         found = pages(visitor)
         st.session_state["pages"] = {page.url_path or "overview": page for group in found.values() for page in group}
-        page = st.navigation(found)
-        sidebar(visitor)
+        page = st.navigation(found, position="hidden")
+        sidebar(visitor, found)
         with parts.guarded():
             page.run()
 

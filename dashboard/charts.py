@@ -107,6 +107,69 @@ def conditions(rows: Rows) -> go.Figure:
     return drawn
 
 
+THRESHOLDS = {85: ORANGE, 92: VERMILLION}
+"""Percent of beds occupied from which care is at risk, and from which it suffers."""
+
+
+def occupancy(lines: Sequence[tuple[str, Rows]]) -> go.Figure:
+    """Occupancy by quarter, a line for each name, over bands at 85 % and 92 %."""
+    drawn = figure(x="", y="beds occupied, %", height=340)
+    rates = [row["occupancy_rate"] for _, rows in lines for row in rows if row["occupancy_rate"] is not None]
+    top, bottom = max([101.0, *rates]) + 1, min([80.0, *rates]) - 1
+    drawn.add_hrect(y0=85, y1=92, fillcolor=ORANGE, opacity=0.12, line_width=0, layer="below")
+    drawn.add_hrect(y0=92, y1=top, fillcolor=VERMILLION, opacity=0.12, line_width=0, layer="below")
+    for rate, colour in THRESHOLDS.items():
+        drawn.add_hline(y=rate, line={"color": colour, "width": 1, "dash": "dot"})
+    colours = (BLUE, GREEN, BLACK, PURPLE, SKY, VERMILLION, ORANGE)
+    dashes = ("solid", "dash", "dot")
+    for number, (name, rows) in enumerate(lines):
+        drawn.add_scatter(
+            x=column(rows, "quarter_start_on"),
+            y=column(rows, "occupancy_rate"),
+            customdata=column(rows, "when"),
+            name=name,
+            mode="lines+markers" if len(rows) < 60 else "lines",
+            line={
+                "color": colours[number % len(colours)],
+                "width": 2.5,
+                "dash": dashes[number // len(colours) % len(dashes)],
+            },
+            hovertemplate="%{customdata}: %{y:.1f} %" if len(lines) == 1 else "%{y:.1f} %",
+        )
+    drawn.update_yaxes(range=[bottom, top])
+    drawn.update_layout(showlegend=len(lines) > 1)
+    return drawn
+
+
+def pressed(rows: Rows) -> go.Figure:
+    """The fullest organisations; the colour is the band."""
+    drawn = figure(x="beds occupied, %", y="", height=340)
+    rates = [row["occupancy_rate"] or 0 for row in rows]
+    drawn.add_bar(
+        x=rates,
+        y=[f"{row['organisation_code']}  " for row in rows],
+        customdata=column(rows, "organisation_name"),
+        orientation="h",
+        marker_color=[VERMILLION if rate >= 92 else ORANGE if rate >= 85 else BLUE for rate in rates],
+        text=[f"{rate:.1f} %" for rate in rates],
+        textposition="auto",
+        hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
+    )
+    drawn.update_layout(hovermode="closest")
+    drawn.update_yaxes(autorange="reversed", showgrid=False, type="category")
+    return drawn
+
+
+def sectors(rows: Rows) -> go.Figure:
+    """Beds available and occupied by sector."""
+    drawn = figure(x="beds, average per day", y="", height=110 + 52 * len(rows))
+    for name, colour in (("beds available", "#9CC9E4"), ("beds occupied", BLUE)):
+        drawn.add_bar(x=column(rows, name), y=column(rows, "sector"), orientation="h", name=name, marker_color=colour)
+    drawn.update_layout(barmode="group", hovermode="y unified")
+    drawn.update_yaxes(autorange="reversed", showgrid=False)
+    return drawn
+
+
 @cache
 def _outline() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(Path(__file__).with_name("nigeria.json").read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ from backend.analytics.schemas import (
     DailyVisits,
     FacilityMapParameters,
     PlacedFacility,
+    RegionalOccupancy,
     StateTotal,
 )
 from backend.database import fetch_one
@@ -158,3 +159,24 @@ def facility_map(as_of: datetime, query: FacilityMapParameters, scope: Scope) ->
         **query.model_dump(),
     )[0]
     return body
+
+
+def regional_occupancy(as_of: datetime, query: Parameters) -> str:
+    """`RegionalOccupancies` as JSON, quarter by quarter."""
+    return _rows(
+        as_of,
+        """
+        select
+            region_code, quarter, year, quarter_start_on,
+            count(*) as organisation_count,
+            sum(beds_available) as beds_available,
+            sum(beds_occupied) as beds_occupied,
+            round(100 * sum(beds_occupied) / nullif(sum(beds_available), 0), 2) as occupancy_rate
+        from analytics.bed_pressure
+        where region_code is not null
+        group by region_code, quarter, year, quarter_start_on
+        order by quarter_start_on, region_code
+        """,
+        RegionalOccupancy,
+        query,
+    )

@@ -24,6 +24,7 @@ from backend.analytics.schemas import (
     FacilityStatsParameters,
     PatientSummaries,
     PatientSummaryParameters,
+    RegionalOccupancies,
     Release,
     States,
     TopConditions,
@@ -112,6 +113,12 @@ def top_conditions(query: ConditionTotalParameters) -> Response:
 def states(query: Parameters) -> Response:
     """Facilities, patients, records and visits by state"""
     return of_release(lambda as_of: _json(aggregates.states(as_of, query, g.scope)))
+
+
+@analytics.get("/regional-occupancy", responses={200: RegionalOccupancies, 304: UNCHANGED})
+def regional_occupancy(query: Parameters) -> Response:
+    """Occupancy of NHS beds by region and quarter"""
+    return of_release(lambda as_of: _json(aggregates.regional_occupancy(as_of, query)))
 
 
 @analytics.get("/facility-map", responses={200: FacilityMap, 304: UNCHANGED})

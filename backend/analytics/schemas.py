@@ -328,6 +328,29 @@ class PlacedFacility(Schema):
     visit_count: int | None = Field(description=f"triage visits there{SUPPRESSED}", examples=[240])
 
 
+class RegionalOccupancy(Schema):
+    """The organisations of one region in one quarter together: beds open overnight, all sectors."""
+
+    region_code: str = Field(
+        description="region in this quarter; in older returns an area team or health authority", examples=["Y56"]
+    )
+    quarter: str = Field(description="quarter of the NHS year, Q1 (April to June) to Q4", examples=["Q3"])
+    year: int = Field(description="calendar year in which the NHS year starts", examples=[2019])
+    quarter_start_on: date = Field(description="first day of the quarter", examples=["2019-10-01"])
+    organisation_count: int = Field(description="organisations with a return", examples=[31])
+    beds_available: float | None = Field(description="beds available, average per day", examples=[19021.4])
+    beds_occupied: float | None = Field(description="beds occupied, average per day", examples=[17034.9])
+    occupancy_rate: float | None = Field(
+        description="occupied by available beds, percent; null without beds", examples=[89.56]
+    )
+
+
+class RegionalOccupancies(Published):
+    """Regions quarter by quarter."""
+
+    rows: list[RegionalOccupancy] = Field(description="by quarter and region")
+
+
 class VisitsByDay(Published):
     """Visits day by day, the oldest first."""
 

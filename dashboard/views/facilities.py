@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from dashboard import charts, parts, session
+from dashboard.views import beds
 from dashboard.views.overview import complete, trend_of
 
-FOUND_AT_MOST = 20
 LATEST = 20
 
 
@@ -15,43 +17,76 @@ def show() -> None:
     """The search, or the page of the facility that the address names."""
     if not parts.allowed("facilities.list_facilities"):
         return
-    chosen = st.query_params.get("facility", "")
+    chosen, organisation = st.query_params.get("facility", ""), st.query_params.get("organisation", "")
+    if chosen or organisation:
+        # A link to the page that one is on leaves the browser's address as it is.
+        st.query_params.from_dict({"facility": chosen} if chosen else {"organisation": organisation})
+        st.button("All of them", on_click=st.query_params.clear, icon=":material/arrow_back:", type="tertiary")
     with parts.guarded():
         if chosen.isdecimal():
             facility(int(chosen))
+        elif organisation:
+            beds.organisation(organisation)
         else:
             search()
 
 
 @st.fragment
 def search() -> None:
-    """Facilities by part of their name; what is typed stays out of the address."""
-    parts.header("Organisations & facilities", "Search by name; each has a page of its own that can be bookmarked.")
+    """Organisations and facilities by name or code; what is typed stays out of the address."""
+    parts.header("Organisations & facilities", "Search by name or code; each has a page that can be bookmarked.")
     typed = st.text_input(
-        "Name of the facility", key="facility-name", live="300ms", placeholder="Type a part of the name, e.g. general"
+        "Name or code",
+        key="name-or-code",
+        live="300ms",
+        placeholder="Type a part of the name, e.g. general, or a code, e.g. R1H",
     )
-    with parts.guarded():
-        found = session.api().get(
-            session.me().token, "/api/facilities", q=(typed or "").strip() or None, per_page=FOUND_AT_MOST + 1
-        )
-        if not found:
-            parts.nothing("No facility of that name.", "Try a shorter part of it.")
-            return
-        for row in found[:FOUND_AT_MOST]:
-            place = ", ".join(filter(None, [row["lga"], row["state"].title(), row["type"]]))
-            st.page_link(
-                st.session_state["pages"]["facilities"],
-                label=f"**{row['name']}** · {place}",
-                icon=":material/local_hospital:",
-                query_params={"facility": str(row["id"])},
-            )
-        if len(found) > FOUND_AT_MOST:
-            st.caption(f"These are the first {FOUND_AT_MOST}: type more of the name to see others.")
+    wanted = (typed or "").strip()
+    sees_beds = session.me().can("nhs_data.list_occupancy")
+    left, right = st.columns(2) if sees_beds else (st.container(), None)
+    with left, parts.guarded():
+        st.subheader("Facilities", anchor=False)
+        facilities(wanted)
+    if right is not None:
+        with right, parts.guarded():
+            st.subheader("NHS organisations", anchor=False)
+            organisations(wanted)
+
+
+def facilities(wanted: str) -> None:
+    """Links to the facilities that are meant."""
+    found = session.api().get(session.me().token, "/api/facilities", q=wanted or None, per_page=beds.FOUND_AT_MOST + 1)
+    if not found:
+        parts.nothing("No facility of that name.", "Try a shorter part of it.")
+    for row in found[: beds.FOUND_AT_MOST]:
+        place = ", ".join(filter(None, [row["lga"], row["state"].title()]))
+        _link(f"**{row['name']}** · {place}", "local_hospital", facility=str(row["id"]))
+    _more(found)
+
+
+def organisations(wanted: str) -> None:
+    """Links to the organisations that are meant."""
+    found = beds.found(wanted)
+    if not found:
+        parts.nothing("No organisation of that name or code.", "Only those of the latest quarter are listed.")
+    for row in found[: beds.FOUND_AT_MOST]:
+        label = f"**{beds.titled(row['organisation_name'])}** · {row['organisation_code']}"
+        _link(f"{label} · {parts.percent(row['occupancy_rate'])}", "bed", organisation=row["organisation_code"])
+    _more(found)
+
+
+def _link(label: str, icon: str, **address: str) -> None:
+    page = st.session_state["pages"]["facilities"]
+    st.page_link(page, label=label, icon=f":material/{icon}:", query_params=address)
+
+
+def _more(found: list[dict[str, Any]]) -> None:
+    if len(found) > beds.FOUND_AT_MOST:
+        st.caption(f"These are the first {beds.FOUND_AT_MOST}: type more to see others.")
 
 
 def facility(facility_id: int) -> None:
     """One facility."""
-    st.button("All facilities", on_click=st.query_params.clear, icon=":material/arrow_back:", type="tertiary")
     token = session.me().token
     known = session.api().get(token, f"/api/facilities/{facility_id}")
     place = ", ".join(filter(None, [known["lga"], known["state"].title()]))

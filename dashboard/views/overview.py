@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import charts, parts, session
+from dashboard.views import beds
 
 PERIODS = {"8 weeks": 56, "3 months": 92, "1 year": 366, "2 years": 731}
 STATES_SHOWN = 14
@@ -18,11 +19,17 @@ STATES_SHOWN = 14
 def show() -> None:
     """The first page."""
     parts.header("Overview", "How busy the wards are, how urgent their patients, and where.")
-    with parts.guarded():
-        if session.me().can("analytics.daily_visits"):
+    sees_visits, sees_beds = session.me().can("analytics.daily_visits"), session.me().can("nhs_data.get_summary")
+    if sees_visits:
+        st.header("Medilink: facilities in Nigeria", anchor=False)
+        with parts.guarded():
             triage()
-        else:
-            parts.nothing("No figures for this role.", "Its work is on the other pages.")
+    if sees_beds:
+        st.header("Beds of NHS England", anchor=False)
+        with parts.guarded():
+            beds.overview()
+    if not sees_visits and not sees_beds:
+        parts.nothing("No figures for this role.", "Its work is on the other pages.")
 
 
 def triage() -> None:

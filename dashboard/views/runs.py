@@ -8,6 +8,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from dashboard import parts, session
+from dashboard.api import NotFound
 
 # What a run of the night consists of; steps of other runs come on top as they begin.
 STEPS = (
@@ -48,7 +49,23 @@ def _follow(run_id: str) -> None:
 
 
 def _read(run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = session.api().get(session.me().token, f"/api/pipeline/runs/{quote(run_id, safe='')}")
+    """The run as the pipeline knows it; one of an NHS workbook that has no batch yet is known by its status only."""
+    visitor = session.me()
+    quoted = quote(run_id, safe="")
+    try:
+        found: dict[str, Any] = session.api().get(visitor.token, f"/api/pipeline/runs/{quoted}")
+    except NotFound:
+        if not visitor.can("nhs_data.get_status"):
+            raise
+        status = session.api().get(visitor.token, f"/nhs-data/status/{quoted}")
+        found = {
+            "state": status["state"],
+            "failed_step": None,
+            "error_message": status["message"],
+            "completed_at": status["updated_at"],
+            "steps": [],
+            "files": [],
+        }
     return found
 
 
@@ -68,9 +85,8 @@ def show(run: dict[str, Any]) -> None:
     elif run["state"] == "succeeded":
         st.success(f"**The run succeeded.** {parts.when(run['completed_at'])}", icon=":material/check_circle:")
     else:
-        st.error(
-            f"**The run {run['state']}** in {run['failed_step'] or '?'}: {run['error_message'] or 'no reason given'}"
-        )
+        where = f" in {run['failed_step']}" if run["failed_step"] else ""
+        st.error(f"**The run {run['state']}**{where}. {run['error_message'] or ''}")
     if run["steps"]:
         st.markdown(" · ".join(f"{ICONS.get(step['state'], '')} {step['step']}" for step in run["steps"]))
     files(run["files"])

@@ -86,6 +86,45 @@ comment on schema analytics is 'release 1';
 """
 
 
+# A finished run with a promoted and a held file, and rows in quarantine: two of facility 1, one of facility 2, one that
+# bears no facility.
+LEDGER = """
+insert into audit.batches (run_key, state, started_at, completed_at, lease_expires_at) values
+    ('manual__2026-01-31T02:00:00+00:00', 'succeeded', '2026-01-31 02:00+00', '2026-01-31 02:01+00', now()),
+    ('cli-2', 'failed', '2026-02-01 02:00+00', '2026-02-01 02:01+00', now());
+insert into audit.batch_steps (batch_id, step, attempt, state, started_at, completed_at) values
+    (1, 'extract', 1, 'failed', '2026-01-31 02:00+00', '2026-01-31 02:00+00'),
+    (1, 'extract', 2, 'succeeded', '2026-01-31 02:00:01+00', '2026-01-31 02:00:02+00'),
+    (1, 'load_patients', 1, 'succeeded', '2026-01-31 02:00:03+00', '2026-01-31 02:00:04+00');
+insert into audit.ingest_files (
+    input_key, etag, size_bytes, last_modified, feed, batch_id, status, sha256, archive_key, records_processed,
+    records_inserted, records_updated, records_unchanged, records_duplicate, records_parked, records_failed
+) values ('in/patients-lagos.csv', 'e', 10, now(), 'patients', 1, 'archived', 'abc', 'archive/k', 7, 3, 0, 0, 0, 1, 3);
+insert into audit.ingest_files (
+    input_key, etag, size_bytes, last_modified, feed, batch_id, status, sha256, archive_key, error_code
+) values ('in/facilities.csv', 'f', 10, now(), 'facilities', 1, 'held', 'def', 'archive/l', 'missing_column');
+insert into quarantine.entries (
+    feed, disposition, row_hash, file_id, row_number, batch_id, error_code, error_column, errors, delivered,
+    delivered_text
+) values
+    ('patients', 'failed', gen_random_uuid(), 1, 4, 1, 'invalid_type', 'dob',
+     '[{"column": "dob", "code": "invalid_type"}]',
+     '{"facility_name": " ikeja  general hospital", "first_name": "=Canary()", "dob": "31.01.1990"}', null),
+    ('patients', 'parked', gen_random_uuid(), 1, 5, 1, 'ambiguous_facility', 'facility_name',
+     '[{"column": "facility_name", "code": "ambiguous_facility"}]',
+     '{"facility_name": "Ikeja General Hospital", "facility_state": "Lagos", "first_name": "Canary"}', null),
+    ('patients', 'failed', gen_random_uuid(), 1, 6, 1, 'missing_value', 'last_name',
+     '[{"column": "last_name", "code": "missing_value"}]', '{"facility_name": "Epe Health Post"}', null),
+    ('patients', 'failed', gen_random_uuid(), 1, 7, 1, 'wrong_column_count', null,
+     '[{"column": null, "code": "wrong_column_count"}]', null, 'Canary,1,2,3,4,5,6,7,8,9'),
+    ('patients', 'failed', gen_random_uuid(), 1, 8, 1, 'missing_value', 'last_name',
+     '[{"column": "last_name", "code": "missing_value"}]',
+     '{"facility_name": "Ikeja General Hospital", "facility_state": "Kano"}', null);
+insert into quarantine.sightings (file_id, row_number, quarantine_id, disposition)
+    select file_id, row_number, quarantine_id, disposition from quarantine.entries;
+"""
+
+
 def mart_columns() -> Iterator[tuple[list[dict[str, Any]], Path]]:
     """The columns of every mart as its contract declares them, and the contract's file."""
     for path in sorted((REPOSITORY / "dbt" / "models" / "marts").rglob("*.yml")):

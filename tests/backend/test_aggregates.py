@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.access import MATRIX
-from backend.analytics.schemas import FacilityMap, States, TopConditions, VisitsByDay
+from backend.analytics.schemas import FacilityMap, RegionalOccupancies, States, TopConditions, VisitsByDay
 from backend.auth.schemas import Me
 from elt.vocabulary import Role
 
@@ -139,3 +139,21 @@ class TestWho:
 
     def test_a_stranger_does_not(self, stranger: FlaskClient) -> None:
         assert stranger.get("/api/auth/me").status_code == 401
+
+
+@pytest.mark.usefixtures("rows", "marts")
+def test_regions_are_summed_by_quarter(client: FlaskClient, admin: psycopg.Connection) -> None:
+    admin.execute(
+        """
+        insert into analytics.bed_pressure
+            (organisation_code, region_code, quarter, year, quarter_start_on, beds_available, beds_occupied)
+        values
+            ('A', 'Y56', 'Q1', 2019, '2019-04-01', 100, 95), ('B', 'Y56', 'Q1', 2019, '2019-04-01', 300, 270),
+            ('C', 'Y60', 'Q1', 2019, '2019-04-01', 0, 0), ('D', null, 'Q1', 2019, '2019-04-01', 10, 5)
+        """
+    )
+    page = RegionalOccupancies.model_validate_json(client.get("/api/analytics/regional-occupancy").data)
+    assert [(row.region_code, row.organisation_count, row.beds_available, row.occupancy_rate) for row in page.rows] == [
+        ("Y56", 2, 400, 91.25),
+        ("Y60", 1, 0, None),
+    ]
