@@ -30,11 +30,17 @@ from elt.settings import Settings
 pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run, Health)
 
 
+# Far more than any field of a form but the file needs.
+FIELD_LIMIT = 255
+
+
 @pipeline.before_app_request
 def allow_large_uploads() -> None:
     """A file may be larger than any other body; it goes to disk, and from there to the bucket."""
     if request.endpoint == "pipeline.upload_file":
         request.max_content_length = UPLOAD_LIMIT
+        if long := [name for name, text in request.form.items() if len(text) > FIELD_LIMIT]:
+            abort(invalid([InvalidInput(pointer=f"#/{name}", code="string_too_long") for name in long]))
 
 
 @pipeline.get("/runs", responses={200: list_of(Run)})

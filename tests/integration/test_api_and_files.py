@@ -158,6 +158,11 @@ class TestUploads:
         assert warehouse.ingest().entities[0].inserted == 1
         assert [file["name"] for file in client.get("/api/pipeline/files").json] == [name]
 
+    def test_a_large_one_arrives_whole(self, client, warehouse):
+        content = FACILITIES.encode() + b"Clinic,Kano,,\n" * 25_000
+        assert self.upload(client, "facilities", "a.csv", content).status_code == 201
+        assert list(warehouse.objects("").values()) == [content]
+
     @pytest.mark.parametrize(
         ("name", "content"),
         [
@@ -183,6 +188,7 @@ class TestUploads:
         assert post(data={"feed": "facilities"}).status_code == 422
         assert self.upload(client, "nonsense", "a.csv", b"x").status_code == 422
         assert self.upload(client, "facilities", "a.csv", b"x", folder="/etc").status_code == 422
+        assert self.upload(client, "facilities", "a.csv", b"x", run="1" * 5000).status_code == 422
         monkeypatch.setattr(routes, "UPLOAD_LIMIT", 1000)
         assert self.upload(client, "facilities", "a.csv", b"x" * 2000).status_code == 413
 
