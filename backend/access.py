@@ -82,6 +82,11 @@ MATRIX = _read(
     pipeline.list_files                 -        all      -          -           -        all       all
     pipeline.start_run                  -        -        -          -           -        all       all
     pipeline.upload_file                -        -        -          -           -        all       all
+    nhs_data.trigger_pipeline           -        -        -          -           -        all       all
+    nhs_data.upload_return              -        -        -          -           -        all       all
+    nhs_data.get_status                 -        all      -          -           -        all       all
+    nhs_data.get_summary                all      all      all        all         all      all       all
+    nhs_data.list_occupancy             all      all      all        all         all      all       all
     quarantine.list_entries             -        -        -          -           own      all       all
     quarantine.summary                  -        -        -          -           own      all       all
     quarantine.get_entry                -        -        -          -           own      -         all

@@ -61,9 +61,9 @@ def array_of(schema: type[BaseModel], description: str = "all of them") -> dict[
     return {"description": description, "content": {"application/json": {"schema": {"type": "array", "items": items}}}}
 
 
-def list_of(schema: type[BaseModel]) -> dict[str, Any]:
+def list_of(schema: type[BaseModel], description: str = "one page, ordered by id") -> dict[str, Any]:
     """A page of a list."""
-    return {**array_of(schema, "one page, ordered by id"), "headers": PAGE_HEADERS}
+    return {**array_of(schema, description), "headers": PAGE_HEADERS}
 
 
 def resource(name: str, url_prefix: str, description: str, *listed: type[BaseModel]) -> APIBlueprint:

@@ -207,7 +207,8 @@ class TestTheDockerfiles:
                     "import runpy, airflow.providers.celery, dbt.adapters.postgres, elt.cli, local.docker;"
                     "runpy.run_path('deployment/prepare.py', run_name='read');"
                     "runpy.run_path('deployment/airflow_environment.py', run_name='read');"
-                    "runpy.run_path('airflow/dags/medilink_etl_pipeline.py')"
+                    "import sys; sys.path.insert(0, 'airflow/dags');"
+                    "import medilink_etl_pipeline, bed_occupancy_pipeline"
                 ),
             ),
         ],
