@@ -38,7 +38,7 @@ FILL = f"""
 insert into public.facilities (name, state, source)
     select 'Facility ' || n, 'STATE ' || n % 37, 'api' from generate_series(1, {FACILITIES}) n;
 insert into public.patients (facility_id, first_name, last_name, sex, dob, phone, source)
-    select 1 + (n * 7919) % {FACILITIES}, 'First' || n % 7000, 'Last' || n % 9000,
+    select 1 + (n * 7919) % {FACILITIES}, 'First' || n % 7013, 'Last' || n % 9000,
         (array['F', 'M'])[1 + (n / 1000) % 2],
         date '1940-01-01' + (n % 30000)::integer, '+23480' || n, 'api'
     from generate_series(1, {PATIENTS}::bigint) n;
