@@ -107,7 +107,7 @@ def nights(pipeline: Pipeline, folder: Path, seen: Seen, ended: threading.Event)
             pipeline.run(f"soak-{seen.nights}")
             seen.nights += 1
         except Exception as error:  # noqa: BLE001 - told at the end
-            seen.failures.append(f"night {seen.nights}: {type(error).__name__}")
+            seen.failures.append(f"night {seen.nights}: {type(error).__name__}: {error}")
             return
 
 
