@@ -34,6 +34,7 @@ def refused(description: str) -> dict[str, Any]:
 WRITTEN: dict[str | int | HTTPStatus, type[BaseModel] | dict[Any, Any] | None] = {
     409: refused("the natural key is taken, others refer to it, or a file delivered it"),
     412: refused("not the version that If-Match names"),
+    408: refused("the body came too slowly"),
     413: refused("the body is too large"),
 }
 

@@ -9,6 +9,7 @@ from backend.access import guard
 from backend.access_log import log_accesses
 from backend.analytics.routes import analytics
 from backend.auth.routes import auth
+from backend.bodies import read_in_time
 from backend.database import connect
 from backend.documentation.routes import documentation
 from backend.facilities.routes import facilities
@@ -83,8 +84,6 @@ def create_app(settings: Settings | None = None) -> Api:
     app.config.update(
         MAX_CONTENT_LENGTH=1024 * 1024,
         MAX_FORM_PARTS=20,
-        # A field of a form that is no file.
-        MAX_FORM_MEMORY_SIZE=4096,
         MEDILINK_HOME=settings.medilink_home,
     )
     app.extensions["medilink_settings"] = settings
@@ -94,6 +93,7 @@ def create_app(settings: Settings | None = None) -> Api:
     log_accesses(app)
     guard(app, settings)
     handle_problems(app)
+    read_in_time(app)
     app.register_blueprint(documentation)
     for resource in RESOURCES:
         app.register_api(resource)

@@ -32,6 +32,7 @@ class ProblemType(StrEnum):
     DELIVERED = "delivered"
     PRECONDITION_FAILED = "precondition-failed"
     BODY_TOO_LARGE = "body-too-large"
+    BODY_TOO_SLOW = "body-too-slow"
     INVALID_REQUEST = "invalid-request"
     TOO_MANY_REQUESTS = "too-many-requests"
     INTERNAL_ERROR = "internal-error"
@@ -53,6 +54,7 @@ STATUSES = {
     ProblemType.DELIVERED: HTTPStatus.CONFLICT,
     ProblemType.PRECONDITION_FAILED: HTTPStatus.PRECONDITION_FAILED,
     ProblemType.BODY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ProblemType.BODY_TOO_SLOW: HTTPStatus.REQUEST_TIMEOUT,
     ProblemType.INVALID_REQUEST: HTTPStatus.UNPROCESSABLE_ENTITY,
     ProblemType.TOO_MANY_REQUESTS: HTTPStatus.TOO_MANY_REQUESTS,
     ProblemType.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -75,6 +77,7 @@ MEANINGS = {
     ProblemType.DELIVERED: "A file delivered it: deleted here, the next delivery would bring it back.",
     ProblemType.PRECONDITION_FAILED: "It is not the version that If-Match names: somebody changed it. Get it again.",
     ProblemType.BODY_TOO_LARGE: "The body is larger than the API takes. Send less at a time.",
+    ProblemType.BODY_TOO_SLOW: "The body came too slowly: it may take 5 seconds, and one more for each 64 KiB.",
     ProblemType.INVALID_REQUEST: "Parameters or fields break their schema; errors names each with pointer and code.",
     ProblemType.TOO_MANY_REQUESTS: "More requests than one client or address may send. Wait Retry-After seconds.",
     ProblemType.INTERNAL_ERROR: "The API failed. Its log says where; tell the operator when it happened.",
@@ -94,6 +97,7 @@ ADVICE = {
     ),
     HTTPStatus.METHOD_NOT_ALLOWED: (ProblemType.METHOD_NOT_ALLOWED, "Use one of the methods of the Allow header."),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (ProblemType.BODY_TOO_LARGE, "The body is too large. Send less at a time."),
+    HTTPStatus.REQUEST_TIMEOUT: (ProblemType.BODY_TOO_SLOW, "The body came too slowly. Send it again."),
     HTTPStatus.INTERNAL_SERVER_ERROR: (
         ProblemType.INTERNAL_ERROR,
         "The API failed; its log says where. Tell the operator when it happened.",

@@ -37,6 +37,7 @@ def allow_small_forms() -> None:
     responses={
         200: Token,
         401: refused("no such client, or another secret"),
+        408: refused("the form came too slowly"),
         413: refused("the form is too large"),
         503: refused("the database does not answer"),
     },

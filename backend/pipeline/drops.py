@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 MAGIC = {".gz": b"\x1f\x8b", ".xlsx": b"PK\x03\x04", ".xls": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"}
 
 
+# Far more than any field of a form but the file needs.
+FIELD_LIMIT = 255
+
+
 def allow_large_uploads(blueprint: APIBlueprint, function: str, limit: int) -> None:
     """Let the body of this route be larger than any other; it goes to disk, and from there to the bucket."""
 
@@ -28,8 +32,8 @@ def allow_large_uploads(blueprint: APIBlueprint, function: str, limit: int) -> N
     def allow() -> None:
         if request.endpoint == f"{blueprint.name}.{function}":
             request.max_content_length = limit
-            # Werkzeug holds what it reads of a file, 64 KiB at a time, against the limit of the fields beside it.
-            request.max_form_memory_size = 4 * 64 * 1024
+            if long := [name for name, text in request.form.items() if len(text) > FIELD_LIMIT]:
+                abort(invalid([InvalidInput(pointer=f"#/{name}", code="string_too_long") for name in long]))
 
 
 def checked(file: object, suffixes: tuple[str, ...], code: str) -> tuple[FileStorage, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from flask import request
 from flask.testing import FlaskClient
 
+from backend import bodies
 from backend.access import MATRIX, Scope
 from backend.database import fetch_one
 from backend.problems import Api
@@ -50,6 +52,27 @@ def test_body_too_large(route: Callable[..., None], client: FlaskClient) -> None
     assert client.post("/echo", data=b"x" * 1024).status_code == 200
     answer = client.post("/echo", data=b"x" * (1024 * 1024 + 1))
     assert (answer.status_code, answer.content_type) == (413, PROBLEM)
+
+
+class Stalled(io.BytesIO):
+    """A body of which nothing comes."""
+
+    def read(self, _: int | None = -1) -> bytes:
+        time.sleep(2)
+        return b""
+
+
+def test_a_body_that_does_not_come(stranger: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's as well: it would hold one of the few threads as long as they like."""
+    monkeypatch.setattr(bodies, "PATIENCE_SECONDS", 0.2)
+    started = time.monotonic()
+    answer = stranger.post(
+        "/api/auth/token",
+        input_stream=Stalled(b"grant_type=" + 100 * b"x"),
+        content_type="application/x-www-form-urlencoded",
+    )
+    assert time.monotonic() - started < 1
+    assert (answer.status_code, answer.content_type) == (408, PROBLEM)
 
 
 def test_what_is_nested_too_deeply(client: FlaskClient, stranger: FlaskClient) -> None:

@@ -194,6 +194,7 @@ class TestUploads:
         assert post(data={"feed": "facilities"}).status_code == 422
         assert self.upload(client, "nonsense", "a.csv", b"x").status_code == 422
         assert self.upload(client, "facilities", "a.csv", b"x", folder="/etc").status_code == 422
+        assert self.upload(client, "facilities", "a.csv", b"x", run="1" * 5000).status_code == 422
         announced = {"CONTENT_LENGTH": str(UPLOAD_LIMIT + 1)}
         assert post(data={"feed": "facilities"}, environ_overrides=announced).status_code == 413
 
