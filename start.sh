@@ -20,7 +20,8 @@ Usage: ./start.sh [--once | --detach] [--drops DIR]
   --docker       the same services through docker compose; what follows goes to it (default: up --build)
 
 Settings are read from the environment, then from .env (made by the first start, see .env.example).
-MEDILINK_HOME moves all state out of .medilink/; API_PORT, AIRFLOW_PORT, S3_PORT and POSTGRES_PORT move the services.
+MEDILINK_HOME moves all state out of .medilink/; API_PORT, AIRFLOW_PORT, S3_PORT, POSTGRES_PORT and DASHBOARD_PORT
+move the services.
 USAGE
 }
 

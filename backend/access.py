@@ -39,6 +39,7 @@ def _read(matrix: str) -> dict[str, dict[Role, Scope]]:
 MATRIX = _read(
     """
                                         viewer   analyst  clinician  data_entry  steward  operator  admin
+    auth.who_am_i                       all      all      all        all         all      all       all
     facilities.list_facilities          all      all      all        all         all      all       all
     facilities.get_facility             all      all      all        all         all      all       all
     facilities.create_facility          -        -        -          -           -        -         all
@@ -69,13 +70,25 @@ MATRIX = _read(
     analytics.patient_summary           -        -        own        -           -        -         all
     analytics.triage_trends             rounded  all      own        -           own      -         all
     analytics.condition_analysis        rounded  all      rounded    -           rounded  -         all
+    analytics.release                   all      all      all        all         all      all       all
+    analytics.daily_visits              rounded  all      own        -           own      -         all
+    analytics.top_conditions            rounded  all      rounded    -           rounded  -         all
+    analytics.states                    rounded  all      own        -           own      -         all
+    analytics.facility_map              rounded  all      own        -           own      -         all
     analytics.bed_occupancy             all      all      all        all         all      all       all
     pipeline.list_runs                  -        all      -          -           -        all       all
     pipeline.get_run                    -        all      -          -           -        all       all
+    pipeline.health                     -        all      -          -           -        all       all
     pipeline.list_files                 -        all      -          -           -        all       all
     pipeline.start_run                  -        -        -          -           -        all       all
     pipeline.upload_file                -        -        -          -           -        all       all
+    nhs_data.trigger_pipeline           -        -        -          -           -        all       all
+    nhs_data.upload_return              -        -        -          -           -        all       all
+    nhs_data.get_status                 -        all      -          -           -        all       all
+    nhs_data.get_summary                all      all      all        all         all      all       all
+    nhs_data.list_occupancy             all      all      all        all         all      all       all
     quarantine.list_entries             -        -        -          -           own      all       all
+    quarantine.summary                  -        -        -          -           own      all       all
     quarantine.get_entry                -        -        -          -           own      -         all
     quarantine.discard_entry            -        -        -          -           own      all       all
     metrics.read_metrics                 -        -        -          -           -        all       all

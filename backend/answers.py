@@ -54,23 +54,21 @@ PAGE_HEADERS: dict[str, Any] = {
 }
 
 
-def list_of(schema: type[BaseModel]) -> dict[str, Any]:
+def array_of(schema: type[BaseModel], description: str = "all of them") -> dict[str, Any]:
+    """A bare array."""
+    items = {"$ref": f"#/components/schemas/{schema.__name__}"}
+    return {"description": description, "content": {"application/json": {"schema": {"type": "array", "items": items}}}}
+
+
+def list_of(schema: type[BaseModel], description: str = "one page, ordered by id") -> dict[str, Any]:
     """A page of a list."""
-    return {
-        "description": "one page, ordered by id",
-        "content": {
-            "application/json": {
-                "schema": {"type": "array", "items": {"$ref": f"#/components/schemas/{schema.__name__}"}}
-            }
-        },
-        "headers": PAGE_HEADERS,
-    }
+    return {**array_of(schema, description), "headers": PAGE_HEADERS}
 
 
-def resource(name: str, url_prefix: str, description: str, listed: type[BaseModel] | None = None) -> APIBlueprint:
+def resource(name: str, url_prefix: str, description: str, *listed: type[BaseModel]) -> APIBlueprint:
     """A blueprint of data routes: closed without a token, and with the errors that any of them may answer.
 
-    `listed` is a schema that only lists refer to.
+    `listed` are schemas that only lists refer to.
     """
     blueprint = APIBlueprint(
         name,
@@ -87,6 +85,6 @@ def resource(name: str, url_prefix: str, description: str, listed: type[BaseMode
             503: refused("the database does not answer, or not in time"),
         },
     )
-    if listed:
-        get_responses({"200": listed}, blueprint.components_schemas, Operation())
+    for schema in listed:
+        get_responses({"200": schema}, blueprint.components_schemas, Operation())
     return blueprint

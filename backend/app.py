@@ -16,6 +16,7 @@ from backend.headers import secure
 from backend.health.routes import health
 from backend.medical_records.routes import medical_records
 from backend.metrics.routes import measure, metrics
+from backend.nhs_data.routes import nhs_data
 from backend.patients.routes import patients
 from backend.pipeline.routes import pipeline
 from backend.problems import Api, Problem, handle_problems, invalid_request
@@ -55,6 +56,7 @@ RESOURCES = (
     triage_visits,
     analytics,
     pipeline,
+    nhs_data,
     quarantine,
     metrics,
 )

@@ -14,6 +14,8 @@ from elt.settings import Settings
 # Pages, health, and refusals; and guesses at secrets, each of which costs an argon2id hash.
 STRANGERS = "600 per minute"
 GUESSES = "30 per minute"
+# Each makes the pipeline run, or fetch something from outside.
+STARTS = "30 per minute"
 
 
 def limit(app: Flask, settings: Settings, guesses: Callable[[], bool]) -> None:
@@ -26,6 +28,8 @@ def limit(app: Flask, settings: Settings, guesses: Callable[[], bool]) -> None:
     def allowed() -> str:
         if guesses():
             return GUESSES
+        if g.caller and request.endpoint in {"nhs_data.trigger_pipeline", "nhs_data.upload_return"}:
+            return STARTS
         return settings.api_rate_limit if g.caller else STRANGERS
 
     Limiter(

@@ -100,8 +100,8 @@ class Page:
 class Listing:
     """A table as a resource: the columns of its schema, and one SQL condition per filter (bound as `%(name)s`).
 
-    `key` says what rows are ordered and paged by: columns that are unique together. `patient` is the column that says
-    which patient a row is about, for the access log.
+    `key` says what rows are ordered and paged by: columns, or expressions of them, that are unique together and never
+    null. `patient` is the column that says which patient a row is about, for the access log.
     """
 
     table: str
@@ -111,6 +111,7 @@ class Listing:
     patient: str | None = None
     version: str | None = None
     """the column that changes with every change of a row; its answers carry an ETag"""
+    is_descending: bool = False
 
     def page(self, query: Paging) -> Response:
         """One page, ordered by the key: a bare JSON array, with `Link: rel="next"` when there is more."""
@@ -125,22 +126,24 @@ class Listing:
         conditions = self._conditions(given)
         after = self._after(query)
         key = ", ".join(self.key)
-        onwards = [f"({key}) > ({', '.join(f'%({name})s' for name in after)})"] if after else []
+        parts = [f"key_{number}" for number in range(len(self.key))]
+        comes_after, direction = ("<", " desc") if self.is_descending else (">", "")
+        onwards = [f"({key}) {comes_after} ({', '.join(f'%({name})s' for name in after)})"] if after else []
         found = fetch_one(
             f"""
             select
                 coalesce(json_agg(body order by position) filter (where position <= %(size)s), '[]')::text as body,
                 array_agg(patient) filter (where position <= %(size)s) as patients,
-                array[{", ".join(f"max({column}) filter (where position = %(size)s)::text" for column in self.key)}]
-                    as last,
+                array[{", ".join(f"max({part}) filter (where position = %(size)s)::text" for part in parts)}] as last,
                 count(*) > %(size)s as has_more
             from (
-                select {key}, {self.patient or "null"} as patient, row_number() over (order by {key}) as position,
-                    row_to_json(entity) as body
+                select {", ".join(f"{column} as {part}" for column, part in zip(self.key, parts, strict=True))},
+                    {self.patient or "null"} as patient, row_to_json(entity) as body,
+                    row_number() over (order by {", ".join(f"{column}{direction}" for column in self.key)}) as position
                 from (
                     select {self.columns} from {self.table}
                     where {" and ".join([*onwards, *conditions]) or "true"}
-                    order by {key}
+                    order by {", ".join(f"{column}{direction}" for column in self.key)}
                     limit %(size)s + 1 offset %(offset)s
                 ) as entity
             ) as entities

@@ -65,14 +65,19 @@ def _limits(column: Column) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-class WriteHeaders(Schema):
-    """Headers of a write."""
+class CreateHeaders(Schema):
+    """Headers of a write that makes something new."""
 
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         None,
         alias="Idempotency-Key",
         description="any text; the same request with the same key is done once (24 hours)",
     )
+
+
+class WriteHeaders(CreateHeaders):
+    """Headers of a write to what is there."""
+
     if_match: str | None = Field(None, alias="If-Match", description="ETag of the version that the write is meant for")
 
 

@@ -29,8 +29,10 @@ def _openapi_schema(model: type[Schema], **options: Any) -> dict[str, Any]:
             # flask-openapi3 drops the list of examples that JSON Schema has, and keeps OpenAPI's single one.
             if "examples" in field:
                 field["example"] = field.pop("examples")[0]
-            # What may be left out is never null: a query string knows none, and vitals leave out what was not read.
-            if field.get("default", ...) is None and not model.is_nullable:
+            if field.get("default", ...) is None:
+                # Swagger would show it in place of the example.
                 del field["default"]
-                field.update(field.pop("anyOf")[0])
+                # What may be left out is never null: a query string knows none, and vitals leave out what was not read.
+                if not model.is_nullable:
+                    field.update(field.pop("anyOf")[0])
     return schema

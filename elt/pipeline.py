@@ -20,9 +20,11 @@ from elt.contract import FEEDS
 from elt.extract_from_s3 import Found, extract, list_input
 from elt.generate_ids import promote, replay
 from elt.load_to_postgres import load_feed
+from elt.nhs_uploads import fetch_return
 from elt.publish import publish
 from elt.settings import Settings
 from elt.transform import LAYERS, build, generate_docs
+from elt.vocabulary import FileStatus
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,10 +63,26 @@ class Pipeline:
                     raise
                 time.sleep(2)
 
+    def fetch(self, batch_id: int, run_key: str, url: str) -> None:
+        """Keep the workbook that somebody named the address of where returns arrive; a run does so once."""
+        with self._step(batch_id, "fetch"):
+            fetch_return(self.s3, self.settings, run_key, url)
+
     def extract(self, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> None:
         """Claim what was dropped for these feeds, where they arrive."""
         with self._step(batch_id, "extract"), self.connect("loader") as connection:
             extract(self.s3, connection, self.settings, batch_id, feeds)
+
+    def has_anything_new(self, batch_id: int) -> bool:
+        """Whether the batch took a file, or one before it left any that readers do not see yet."""
+        with self.connect("loader") as connection:
+            return (
+                connection.execute(
+                    "select 1 from audit.ingest_files where batch_id = %s or status = %s limit 1",
+                    [batch_id, FileStatus.PROMOTED],
+                ).fetchone()
+                is not None
+            )
 
     def load(self, batch_id: int, feed: str) -> int:
         """Stage the batch's files of one feed; returns the number of records."""

@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     aws_region: str = Field("eu-west-1", description="region of the bucket")
     aws_endpoint_url: str | None = Field(None, description="S3 endpoint other than AWS, e.g. http://127.0.0.1:9000")
 
+    nhs_url_hosts: str = Field(
+        "www.england.nhs.uk,files.digital.nhs.uk",
+        description="hosts that returns are fetched from when somebody names their address, comma-separated",
+    )
+
     api_host: str = Field("127.0.0.1", description="address the REST API listens on")
     api_port: int = Field(5000, ge=1, le=65535, description="port of the REST API")
     api_base_url: str | None = Field(None, description="address of the REST API, where that is not API_HOST:API_PORT")
@@ -128,6 +133,11 @@ class Settings(BaseSettings):
                 "network itself is trusted, disable"
             )
         return self
+
+    @property
+    def nhs_hosts(self) -> tuple[str, ...]:
+        """The hosts of NHS_URL_HOSTS."""
+        return tuple(host.strip().lower() for host in self.nhs_url_hosts.split(",") if host.strip())
 
     @property
     def api_address(self) -> str:

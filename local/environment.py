@@ -22,6 +22,7 @@ class ServiceSettings(Settings):
     """The pipeline's settings, and those of the services around it: PostgreSQL's superuser, S3, Airflow."""
 
     s3_port: int = Field(9000, ge=1, le=65535, description="port of the embedded S3 endpoint")
+    dashboard_port: int = Field(8501, ge=1, le=65535, description="port of the dashboard")
     postgres_superuser_password: SecretStr = Field(
         SecretStr(""), description="password of the embedded PostgreSQL's user postgres"
     )
@@ -33,6 +34,10 @@ class ServiceSettings(Settings):
 
 class LocalSettings(ServiceSettings):
     """The settings of the embedded services."""
+
+    dashboard_log_in: bool = Field(
+        default=False, description="whether the dashboard asks for a log-in; if not, it opens as an analyst"
+    )
 
     @model_validator(mode="after")
     def _no_plain_text_by_accident(self) -> LocalSettings:
@@ -76,6 +81,7 @@ DEFAULTS = {
     "AIRFLOW_PORT": "8088",
     "S3_PORT": "9000",
     "POSTGRES_PORT": "54329",
+    "DASHBOARD_PORT": "8501",
     "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:${{S3_PORT}}",
 }
 HEADER = (
@@ -130,13 +136,13 @@ def children_environment(settings: LocalSettings) -> dict[str, str]:
         "AWS_DEFAULT_REGION": settings.aws_region,
         "AWS_REGION": settings.aws_region,
         "S3_PORT": str(settings.s3_port),
-        "NO_PROXY": _no_proxy(),
-        "no_proxy": _no_proxy(),
+        "NO_PROXY": no_proxy(),
+        "no_proxy": no_proxy(),
     }
 
 
-def _no_proxy() -> str:
-    """Loopback never goes through a proxy, whatever the caller's environment says about the rest."""
+def no_proxy() -> str:
+    """NO_PROXY of children: loopback never goes through a proxy, whatever the caller says about the rest."""
     others = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
     return ",".join(dict.fromkeys([*filter(None, others.split(",")), LOOPBACK, "localhost"]))
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import psycopg
 
 from elt.database import connect
-from local import airflow, api, s3
+from local import airflow, api, dashboard, s3
 from local.environment import LocalSettings
 
-SERVICES = ("postgres", "s3", *airflow.COMPONENTS, "api")
+SERVICES = ("postgres", "s3", *airflow.COMPONENTS, "api", "dashboard")
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -21,6 +21,8 @@ def healthy_services(settings: LocalSettings, since: datetime = LONG_AGO) -> set
         healthy.add("s3")
     if api.is_ready(settings):
         healthy.add("api")
+    if dashboard.is_ready(settings):
+        healthy.add("dashboard")
     try:
         connect(settings, "loader").close()
     except psycopg.Error:

@@ -21,6 +21,7 @@ def check_ports(settings: LocalSettings) -> None:
         "AIRFLOW_PORT": (LOOPBACK, settings.airflow_port),
         "S3_PORT": (LOOPBACK, settings.s3_port),
         "POSTGRES_PORT": (LOOPBACK, settings.postgres_port),
+        "DASHBOARD_PORT": (LOOPBACK, settings.dashboard_port),
     }
     with ExitStack() as stack:
         for variable, (host, port) in wanted.items():

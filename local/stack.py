@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from secrets import token_urlsafe
 
 from elt import bucket, clients, database
 from elt.vocabulary import Role
-from local import airflow, api, postgres, s3
+from local import airflow, api, dashboard, postgres, s3
 from local.environment import LocalSettings
 from local.health import SERVICES, healthy_services
 from local.progress import Progress
@@ -48,6 +49,9 @@ def bring_up(supervisor: Supervisor, settings: LocalSettings, progress: Progress
         with database.connect(settings, "medilink_owner") as warehouse:
             secret = settings.api_client_secret.get_secret_value()
             clients.ensure(warehouse, settings.api_client_id, Role.ADMIN, secret)
+            # New at every start: nobody else needs it. An analyst sees every figure, and no patient.
+            opens_dashboard = token_urlsafe(24)
+            clients.ensure(warehouse, dashboard.CLIENT_ID, Role.ANALYST, opens_dashboard)
         if not is_migrated:
             progress.waiting("making Airflow's tables (once for each version of Airflow, about 10 s)")
             _wait(supervisor, lambda: supervisor.finished(MIGRATION), MIGRATION)
@@ -58,6 +62,7 @@ def bring_up(supervisor: Supervisor, settings: LocalSettings, progress: Progress
     _wait(supervisor, lambda: s3.is_ready(settings.s3_port), "s3")
     bucket.ensure_bucket(bucket.client(settings), settings)
     supervisor.start(api.service(settings))
+    supervisor.start(dashboard.service(settings, opens_dashboard))
     _wait_for_health(supervisor, settings, progress, since)
     return since
 

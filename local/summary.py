@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from elt.report import BatchReport, EntityReport, FileReport
-from local import airflow, api
+from local import airflow, api, dashboard
 from local.environment import LocalSettings, env_file
 from local.postgres import programs
 
@@ -61,7 +61,9 @@ def print_addresses(console: Console, settings: LocalSettings) -> None:
     medilink = Path(sys.executable).with_name("medilink")
     psql = f"{programs()}/psql -h {settings.postgres_host} -p {settings.postgres_port} -U {settings.postgres_user}"
     console.print()
+    log_in = "asks for a log-in" if settings.dashboard_log_in else "opens as an analyst; uploads and patients: log in"
     for name, place in (
+        ("Dashboard", f"{dashboard.address(settings)}   {log_in} as {settings.api_client_id}, secret in {env_file()}"),
         ("API", base),
         ("API documentation", f"{base}/"),
         ("dbt documentation", f"{base}/dbt-docs/"),

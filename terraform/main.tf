@@ -189,6 +189,7 @@ locals {
     WATCHDOG_CLOUDWATCH = "${local.namespace}/${local.name}"
     AIRFLOW_IMAGE       = module.registry.urls["airflow"]
     BACKEND_IMAGE       = module.registry.urls["backend"]
+    DASHBOARD_IMAGE     = module.registry.urls["dashboard"]
   }
 }
 

@@ -7,23 +7,32 @@ from datetime import datetime
 from flask import Response, current_app, g
 
 from backend.access import Scope
-from backend.analytics import queries
+from backend.analytics import aggregates, queries
 from backend.analytics.marts import of_release
 from backend.analytics.schemas import (
     BedOccupancies,
     BedOccupancyParameters,
     ConditionAnalysis,
     ConditionParameters,
+    ConditionTotalParameters,
+    DailyVisitParameters,
+    FacilityMap,
+    FacilityMapParameters,
     FacilityPerformanceParameters,
     FacilityPerformances,
     FacilityStats,
     FacilityStatsParameters,
     PatientSummaries,
     PatientSummaryParameters,
+    Release,
+    States,
+    TopConditions,
     TriageTrendParameters,
     TriageTrends,
+    VisitsByDay,
 )
-from backend.answers import resource
+from backend.answers import json_of, resource
+from backend.parameters import Parameters
 
 analytics = resource("analytics", "/api/analytics", "What the published marts say")
 
@@ -46,7 +55,7 @@ def facility_stats(query: FacilityStatsParameters) -> Response:
             if len(kept) >= KEPT_ANSWERS:
                 kept.clear()
             kept[key] = text = queries.facility_stats(as_of, query.facility_id, g.scope)
-        return Response(text, content_type="application/json")
+        return _json(text)
 
     return of_release(body)
 
@@ -79,3 +88,37 @@ def condition_analysis(query: ConditionParameters) -> Response:
 def bed_occupancy(query: BedOccupancyParameters) -> Response:
     """Occupancy of NHS beds by organisation and quarter, against 85 % and 92 %"""
     return queries.BED_OCCUPANCY.page(query)
+
+
+@analytics.get("/release", responses={200: Release, 304: UNCHANGED})
+def release(query: Parameters) -> Response:
+    """Which release of the marts is live"""
+    return of_release(lambda as_of: json_of(Release(as_of=as_of)))
+
+
+@analytics.get("/daily-visits", responses={200: VisitsByDay, 304: UNCHANGED})
+def daily_visits(query: DailyVisitParameters) -> Response:
+    """Visits by priority day by day, all facilities together"""
+    return of_release(lambda as_of: _json(aggregates.daily_visits(as_of, query, g.scope)))
+
+
+@analytics.get("/top-conditions", responses={200: TopConditions, 304: UNCHANGED})
+def top_conditions(query: ConditionTotalParameters) -> Response:
+    """The most frequent conditions, all states, age groups and sexes together"""
+    return of_release(lambda as_of: _json(aggregates.top_conditions(as_of, query, g.scope)))
+
+
+@analytics.get("/states", responses={200: States, 304: UNCHANGED})
+def states(query: Parameters) -> Response:
+    """Facilities, patients, records and visits by state"""
+    return of_release(lambda as_of: _json(aggregates.states(as_of, query, g.scope)))
+
+
+@analytics.get("/facility-map", responses={200: FacilityMap, 304: UNCHANGED})
+def facility_map(query: FacilityMapParameters) -> Response:
+    """Where the busiest facilities are"""
+    return of_release(lambda as_of: _json(aggregates.facility_map(as_of, query, g.scope)))
+
+
+def _json(text: str) -> Response:
+    return Response(text, content_type="application/json")

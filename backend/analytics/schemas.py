@@ -217,7 +217,7 @@ class BedOccupancy(Schema):
     )
     nhs_year_name: str = Field(description="NHS year as it is written, 2019-20", examples=["2019-20"])
     pressure: str = Field(
-        description="Below 85 %, 85 % to 92 %, 92 % and above, Above 100 %, or No beds (none were available)",
+        description="Below 85 %, 85 % to 92 %, 92 % and above, Above 100 %, No beds (none were available) or Not given",
         examples=["85 % to 92 %"],
     )
     review_reason: str | None = Field(
@@ -226,11 +226,13 @@ class BedOccupancy(Schema):
     )
     year: int = Field(description="calendar year in which the NHS year starts", examples=[2019])
     quarter_index: int = Field(description="Quarters counted through; the quarter before is one less", examples=[8078])
-    beds_available: float = Field(
-        description="beds available overnight, average per day of the quarter", examples=[1193.913]
+    beds_available: float | None = Field(
+        description="beds available overnight, average per day of the quarter; null where not given",
+        examples=[1193.913],
     )
-    beds_occupied: float = Field(
-        description="beds occupied overnight, average per day of the quarter", examples=[1080.25]
+    beds_occupied: float | None = Field(
+        description="beds occupied overnight, average per day of the quarter; null where not given",
+        examples=[1080.25],
     )
     occupancy_rate: float | None = Field(
         description="occupied by available beds, 0 to 1, seldom above; null where none were available",
@@ -268,6 +270,88 @@ class BedOccupancy(Schema):
     )
     quarter_start_on: date = Field(description="first day of the quarter", examples=["2026-01-30"])
     quarter_end_on: date = Field(description="last day of the quarter", examples=["2026-01-30"])
+
+
+class Release(Published):
+    """The marts that are live."""
+
+
+class DailyVisits(Schema):
+    """All facilities asked for on one day."""
+
+    visited_on: date = Field(description="the day, in the facilities' local time", examples=["2026-01-30"])
+    visit_count: int | None = Field(description=f"number of visits on the day{SUPPRESSED}", examples=[120])
+    critical_count: int | None = Field(description=f"those of priority Critical (level 1){SUPPRESSED}", examples=[10])
+    high_count: int | None = Field(description=f"those of priority High (level 2){SUPPRESSED}", examples=[25])
+    medium_count: int | None = Field(description=f"those of priority Medium (level 3){SUPPRESSED}", examples=[45])
+    low_count: int | None = Field(description=f"those of priority Low (levels 4 and 5){SUPPRESSED}", examples=[40])
+    visit_count_7_day_average: float | None = Field(
+        description="mean of visit_count as shown over the seven days that end on this one; null unless all are known",
+        examples=[118.57],
+    )
+
+
+class ConditionTotal(Schema):
+    """One condition over all states, age groups and sexes asked for."""
+
+    condition: str = Field(description="the condition, in the words of the source", examples=["Hypertension"])
+    visit_count: int | None = Field(description=f"number of visits in which it was noted{SUPPRESSED}", examples=[120])
+    urgent_visit_count: int | None = Field(description=f"those of level 1 or 2{SUPPRESSED}", examples=[30])
+    urgent_visit_pct: float | None = Field(description=f"their share, percent{HIDDEN}", examples=[25.0])
+    avg_triage_level: float | None = Field(
+        description=f"mean triage level of those visits, 1.00 (most urgent) to 5.00{HIDDEN}", examples=[3.4]
+    )
+
+
+class StateTotal(Schema):
+    """The facilities of one state together."""
+
+    state: str = Field(description="state, upper case", examples=["LAGOS"])
+    facility_count: int = Field(description="number of facilities", examples=[12])
+    patient_count: int | None = Field(description=f"patients registered there{SUPPRESSED}", examples=[120])
+    record_count: int | None = Field(description=f"medical records made there{SUPPRESSED}", examples=[310])
+    visit_count: int | None = Field(description=f"triage visits there{SUPPRESSED}", examples=[240])
+
+
+class PlacedFacility(Schema):
+    """One facility on the map."""
+
+    facility_id: int = Field(description="the facility", examples=[1])
+    facility_name: str = Field(description="name of the facility", examples=["Ikeja General Hospital"])
+    state: str | None = Field(description="state of the facility, upper case", examples=["LAGOS"])
+    facility_category: str = Field(
+        description="level of care, Primary, Secondary, Tertiary, Other or Unknown", examples=["Secondary"]
+    )
+    latitude: float = Field(description="degrees north", examples=[6.6018])
+    longitude: float = Field(description="degrees east", examples=[3.3515])
+    patient_count: int | None = Field(description=f"patients registered there{SUPPRESSED}", examples=[120])
+    visit_count: int | None = Field(description=f"triage visits there{SUPPRESSED}", examples=[240])
+
+
+class VisitsByDay(Published):
+    """Visits day by day, the oldest first."""
+
+    rows: list[DailyVisits] = Field(description="one per day")
+
+
+class TopConditions(Published):
+    """The most frequent conditions."""
+
+    rows: list[ConditionTotal] = Field(description="the most frequent first")
+
+
+class States(Published):
+    """The states with facilities."""
+
+    rows: list[StateTotal] = Field(description="by name")
+
+
+class FacilityMap(Published):
+    """Where the busiest facilities are."""
+
+    facility_count: int = Field(description="facilities asked for", examples=[50])
+    placed_facility_count: int = Field(description="those whose coordinates are known", examples=[48])
+    rows: list[PlacedFacility] = Field(description="the busiest of those, ordered by facility_id")
 
 
 class FacilityPerformances(Published):
@@ -348,6 +432,30 @@ class ConditionParameters(MartParameters):
     state: Text | None = Field(None, description="state, in any case", examples=["Lagos"])
     age_group: Text | None = Field(None, description="age group at the visit", examples=["Adult"])
     sex: Sex | None = Field(None, description="sex", examples=[Sex.F])
+
+
+class DailyVisitParameters(Parameters):
+    """Which facilities, and how far back."""
+
+    facility_id: Id | None = Field(None, description="only the facility with this id", examples=[1])
+    state: Text | None = Field(None, description="state, in any case", examples=["Lagos"])
+    days: Annotated[int, Field(ge=1, le=1100)] = Field(92, description="how many of the newest days", examples=[92])
+
+
+class ConditionTotalParameters(Parameters):
+    """Whose conditions, and how many of them."""
+
+    state: Text | None = Field(None, description="state, in any case", examples=["Lagos"])
+    age_group: Text | None = Field(None, description="age group at the visit", examples=["Adult"])
+    sex: Sex | None = Field(None, description="sex", examples=[Sex.F])
+    limit: Annotated[int, Field(ge=1, le=100)] = Field(15, description="conditions at most", examples=[15])
+
+
+class FacilityMapParameters(Parameters):
+    """Which facilities, and how many of them."""
+
+    state: Text | None = Field(None, description="state, in any case", examples=["Lagos"])
+    limit: Annotated[int, Field(ge=1, le=2000)] = Field(1000, description="facilities at most", examples=[1000])
 
 
 class BedOccupancyParameters(MartParameters):

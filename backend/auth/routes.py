@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from flask import Response, abort, g, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from backend.access import log_in, tokens
-from backend.answers import json_of, operation_id, refused
-from backend.auth.schemas import KeySet, Token, TokenRequest
+from backend.access import MATRIX, log_in, tokens
+from backend.answers import SECURITY, json_of, operation_id, refused
+from backend.auth.schemas import KeySet, Me, Token, TokenRequest
 from backend.parameters import Parameters
 from backend.problems import ProblemType, problem
 from backend.tokens import LIFETIME_SECONDS
@@ -64,3 +66,18 @@ def issue_token(query: Parameters, form: TokenRequest) -> Response:
 def list_keys(query: Parameters) -> Response:
     """The public keys of the tokens, as a JWKS"""
     return json_of(KeySet.model_validate(tokens().jwks()))
+
+
+@auth.get("/me", security=SECURITY, responses={200: Me, 401: refused("without a valid token")})
+def who_am_i(query: Parameters) -> Response:
+    """Whom the token speaks for, and what they may do"""
+    caller = g.caller
+    return json_of(
+        Me(
+            client_id=caller.subject,
+            role=caller.role,
+            facility_ids=list(caller.facility_ids),
+            expires_at=datetime.fromtimestamp(caller.expires_at, UTC),
+            may={route: rule[caller.role] for route, rule in MATRIX.items() if caller.role in rule},
+        )
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from backend.access import Scope
 from backend.schema import Schema
+from elt.vocabulary import Role
 
 Credential = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 
@@ -35,6 +38,22 @@ class Token(Schema):
     access_token: str = Field(description="the token, a signed JWT", examples=["eyJhbGciOiJFZDI1NTE5In0.e30.c2ln"])
     token_type: str = Field(description="Bearer", examples=["Bearer"])
     expires_in: int = Field(description="seconds until it ends", examples=[3600])
+
+
+class Me(Schema):
+    """Whom a token speaks for, and what they may do."""
+
+    client_id: str = Field(description="the client, or the subject of an outside issuer", examples=["local-admin"])
+    role: Role = Field(description="the role", examples=[Role.ADMIN])
+    facility_ids: list[int] = Field(description="the facilities of a role that is bound to some", examples=[[]])
+    expires_at: datetime = Field(description="when the token ends, UTC", examples=["2026-01-31T03:00:00+00:00"])
+    may: dict[str, Scope] = Field(
+        description=(
+            "the operations open to the role, each with how much it answers: all, own (the caller's facilities) or "
+            "rounded (counts of 1 to 7 suppressed, others rounded to 5)"
+        ),
+        examples=[{"facilities.list_facilities": "all"}],
+    )
 
 
 class KeySet(Schema):

@@ -64,8 +64,10 @@ def problem_type(name: str) -> Response:
     kind = ProblemType(name)
     status = STATUSES[kind]
     page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{kind}</title>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<meta name=viewport content='width=device-width'><title>{kind} - Medilink API</title>"
         f"<h1>{kind}</h1><p>{status.value} {status.phrase}</p><p>{MEANINGS[kind]}</p>"
+        "<p><a href='/'>The API, route by route</a></p>"
     )
     return Response(page, mimetype="text/html")
 

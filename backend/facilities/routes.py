@@ -7,7 +7,7 @@ from flask import Response
 from backend.answers import CREATED, WRITTEN, list_of, refused, resource
 from backend.facilities.queries import FACILITIES, WRITABLE
 from backend.facilities.schemas import Facility, FacilityChange, FacilityParameters, NewFacility
-from backend.parameters import ById, Parameters, WriteHeaders
+from backend.parameters import ById, CreateHeaders, Parameters, WriteHeaders
 
 facilities = resource("facilities", "/api/facilities", "Places that treat patients")
 
@@ -25,7 +25,7 @@ def get_facility(path: ById, query: Parameters) -> Response:
 
 
 @facilities.post("", responses={201: Facility, **CREATED})
-def create_facility(body: NewFacility, header: WriteHeaders, query: Parameters) -> Response:
+def create_facility(body: NewFacility, header: CreateHeaders, query: Parameters) -> Response:
     """Create a facility"""
     return WRITABLE.create(body)
 

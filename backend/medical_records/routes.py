@@ -12,7 +12,7 @@ from backend.medical_records.schemas import (
     MedicalRecordParameters,
     NewMedicalRecord,
 )
-from backend.parameters import ById, Parameters, WriteHeaders
+from backend.parameters import ById, CreateHeaders, Parameters, WriteHeaders
 
 medical_records = resource("medical_records", "/api/medical-records", "Diagnoses, treatments, medications, notes")
 
@@ -30,7 +30,7 @@ def get_medical_record(path: ById, query: Parameters) -> Response:
 
 
 @medical_records.post("", responses={201: MedicalRecord, **CREATED})
-def create_medical_record(body: NewMedicalRecord, header: WriteHeaders, query: Parameters) -> Response:
+def create_medical_record(body: NewMedicalRecord, header: CreateHeaders, query: Parameters) -> Response:
     """Create a medical record"""
     return WRITABLE.create(body)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from backend.answers import CREATED, WRITTEN, list_of, refused, resource
-from backend.parameters import ById, Parameters, WriteHeaders
+from backend.parameters import ById, CreateHeaders, Parameters, WriteHeaders
 from backend.patients.queries import LINEAGES, PATIENTS, WRITABLE
 from backend.patients.schemas import Lineage, NewPatient, Patient, PatientChange, PatientParameters
 
@@ -31,7 +31,7 @@ def patient_lineage(path: ById, query: Parameters) -> Response:
 
 
 @patients.post("", responses={201: Patient, **CREATED})
-def create_patient(body: NewPatient, header: WriteHeaders, query: Parameters) -> Response:
+def create_patient(body: NewPatient, header: CreateHeaders, query: Parameters) -> Response:
     """Create a patient"""
     return WRITABLE.create(body)
 

@@ -1,14 +1,17 @@
-"""Files dropped through the API: under names of our making, in the input bucket."""
+"""Files that come through the API: under names of our making, into the bucket."""
 
 from __future__ import annotations
 
-import secrets
-from datetime import UTC, datetime
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
+import botocore.exceptions
+from flask import abort, current_app, request
+from flask_openapi3.blueprint import APIBlueprint
+from werkzeug.datastructures import FileStorage
+
+from backend.problems import InvalidInput, ProblemType, invalid, unavailable
 from elt import bucket
-from elt.contract import SUFFIXES
 from elt.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,25 +21,46 @@ if TYPE_CHECKING:
 MAGIC = {".gz": b"\x1f\x8b", ".xlsx": b"PK\x03\x04", ".xls": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"}
 
 
-class NotAFileOfTheFeed(Exception):
-    """The name ends in nothing that is taken, or the bytes are not what it says."""
+def allow_large_uploads(blueprint: APIBlueprint, function: str, limit: int) -> None:
+    """Let the body of this route be larger than any other; it goes to disk, and from there to the bucket."""
+
+    @blueprint.before_app_request
+    def allow() -> None:
+        if request.endpoint == f"{blueprint.name}.{function}":
+            request.max_content_length = limit
+            # Werkzeug holds what it reads of a file, 64 KiB at a time, against the limit of the fields beside it.
+            request.max_form_memory_size = 4 * 64 * 1024
 
 
-def store(settings: Settings, feed: str, name: str, content: IO[bytes]) -> tuple[str, int]:
-    """Put the content into the input; returns the name it got, and its size in bytes.
+def checked(file: object, suffixes: tuple[str, ...], code: str) -> tuple[FileStorage, str]:
+    """The file of a form, and its suffix: one of these, and the bytes are what it says.
 
-    Of the client's name only the ending counts, and only if it is one of ours. Raises `NotAFileOfTheFeed`, and
-    botocore's errors when the bucket does not answer.
+    Of the client's name only the ending counts here. Ends the request with 422 and `code` otherwise.
     """
-    suffix = max((known for known in SUFFIXES if name.casefold().endswith(known)), key=len, default=None)
-    head = content.read(4096)
+    if not isinstance(file, FileStorage):
+        abort(invalid([InvalidInput(pointer="#/file", code="missing")]))
+    name = (file.filename or "").casefold()
+    suffix = max((known for known in suffixes if name.endswith(known)), key=len, default=None)
+    head = file.stream.read(4096)
+    file.stream.seek(0)
+    if suffix is None or not head or not _is_what_it_says(suffix, head):
+        abort(invalid([InvalidInput(pointer="#/file", code=code)]))
+    return file, suffix
+
+
+def store(settings: Settings, key: str, content: IO[bytes]) -> int:
+    """Put the content into the bucket; returns its size in bytes.
+
+    Ends the request with 503 when the bucket does not answer.
+    """
     size = content.seek(0, 2)
     content.seek(0)
-    if suffix is None or not size or not _is_what_it_says(suffix, head):
-        raise NotAFileOfTheFeed
-    given = f"{feed}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}{suffix}"
-    _client(settings).upload_fileobj(content, settings.s3_bucket_name, settings.s3_input_prefix + given)
-    return given, size
+    try:
+        _client(settings).upload_fileobj(content, settings.s3_bucket_name, key)
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        current_app.logger.warning("%s: bucket: %s", request.endpoint, type(error).__name__)
+        abort(unavailable("The bucket does not answer. Try again later.", ProblemType.STORAGE_UNAVAILABLE))
+    return size
 
 
 def _is_what_it_says(suffix: str, head: bytes) -> bool:

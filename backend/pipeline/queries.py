@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backend.database import fetch_first
+from backend.database import fetch_first, fetch_one
 from backend.listing import Listing, columns
-from backend.pipeline.schemas import File, Run, RunDetail, Step
+from backend.pipeline.schemas import File, Health, Run, RunDetail, Step
 
 RUNS = Listing(
     table="(select batch_id as id, run_key as run_id, * from audit.batches) as batches",
@@ -65,3 +65,15 @@ def run(run_id: str) -> str | None:
         run_id=run_id,
     )
     return found.body if found else None
+
+
+def health(days: int) -> str:
+    """The newest days with a run as JSON, the newest first."""
+    body: str = fetch_one(
+        f"""
+        select coalesce(json_agg(row_to_json(newest)), '[]')::text
+        from (select {columns(Health)} from audit.pipeline_health order by run_on desc limit %(days)s) as newest
+        """,
+        days=days,
+    )[0]
+    return body

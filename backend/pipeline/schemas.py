@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -117,6 +117,44 @@ class RunDetail(Schema):
     completed_at: datetime | None = Field(description="when it ended, UTC", examples=["2026-01-31T02:01:41+00:00"])
     steps: list[Step] = Field(description="its steps, in the order in which they began")
     files: list[File] = Field(description="the files it found")
+
+
+class Health(Schema):
+    """One day with a run (audit.pipeline_health)."""
+
+    run_on: date = Field(description="the day, UTC", examples=["2026-01-31"])
+    run_count: int = Field(description="runs that began", examples=[1])
+    failed_run_count: int = Field(description="those that failed or were abandoned", examples=[0])
+    longest_run_seconds: float | None = Field(description="the longest of them, seconds", examples=[101.3])
+    file_count: int = Field(description="files found", examples=[4])
+    duplicate_file_count: int = Field(description="those that were delivered before", examples=[0])
+    refused_file_count: int = Field(description="those held or rejected", examples=[0])
+    row_count: int = Field(description="records read from files", examples=[9038])
+    inserted_count: int = Field(description="new entities", examples=[9000])
+    updated_count: int = Field(description="known, with other values", examples=[5])
+    unchanged_count: int = Field(description="known, with the same values", examples=[30])
+    duplicate_count: int = Field(description="delivered before", examples=[1])
+    parked_count: int = Field(description="waiting for what they refer to", examples=[1])
+    failed_count: int = Field(description="in breach of the contract", examples=[1])
+    reject_rate: float | None = Field(description="share of records that failed, 0 to 1", examples=[0.0001])
+    built_model_count: int = Field(description="dbt models built", examples=[18])
+    failed_test_count: int = Field(description="dbt tests that failed", examples=[0])
+    warned_test_count: int = Field(description="dbt tests that warned", examples=[0])
+    dbt_seconds: float | None = Field(description="seconds of all dbt nodes together", examples=[21.4])
+    last_published_at: datetime | None = Field(
+        description="when the marts were published last that day, UTC", examples=["2026-01-31T02:01:40.1+00:00"]
+    )
+    hours_since_publication_before: float | None = Field(
+        description="hours from the publication before to that one", examples=[24.0]
+    )
+
+
+class HealthParameters(Parameters):
+    """How far back."""
+
+    days: Annotated[int, Field(ge=1, le=400)] = Field(
+        30, description="how many of the newest days with a run", examples=[30]
+    )
 
 
 class NewRun(Body):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 
-from backend.database import reading
+from backend.database import fetch_one, reading
 from backend.listing import Listing, columns
-from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters, EntryState
+from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters, EntryState, Reason
 from elt import quarantine
 from elt.quarantine import NotOpen, discard
 from elt.vocabulary import ROW_ADVICE
 
-__all__ = ["DETAILS", "ENTRIES", "EXPORT_LIMIT", "NotOpen", "TooMany", "discard", "export"]
+__all__ = ["DETAILS", "ENTRIES", "EXPORT_LIMIT", "NotOpen", "TooMany", "discard", "export", "summary"]
 
 # A few times as many as anybody corrects by hand; they are held in memory.
 EXPORT_LIMIT = 50_000
@@ -44,7 +44,30 @@ def _quoted(text: str) -> str:
 
 
 ADVICE = " ".join(f"when '{code}' then '{_quoted(advice)}'" for code, advice in ROW_ADVICE.items())
-DETAILS = Listing(table=TABLE, columns=columns(EntryDetail, advice=f"case error_code {ADVICE} end"), filters={})
+ADVISED = f"case error_code {ADVICE} end"
+DETAILS = Listing(table=TABLE, columns=columns(EntryDetail, advice=ADVISED), filters={})
+
+
+def summary() -> str:
+    """Open rows by feed and first error as JSON, the most frequent first."""
+    body: str = fetch_one(
+        f"""
+        select coalesce(json_agg(row_to_json(reasons)), '[]')::text
+        from (
+            select {columns(Reason, advice=ADVISED.replace("%%", "%"))}
+            from (
+                select
+                    feed, disposition, error_code, count(*) as row_count, count(distinct file_id) as file_count,
+                    min(opened_at) as oldest_opened_at
+                from quarantine.entries
+                where closed_at is null
+                group by feed, disposition, error_code
+            ) as counted
+            order by row_count desc, feed, error_code
+        ) as reasons
+        """
+    )[0]
+    return body
 
 
 class TooMany(Exception):

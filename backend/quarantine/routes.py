@@ -5,14 +5,14 @@ from __future__ import annotations
 from flask import Response, abort, g, request
 
 from backend.access import MATRIX
-from backend.answers import PAGE_HEADERS, list_of, refused, resource
+from backend.answers import PAGE_HEADERS, array_of, list_of, refused, resource
 from backend.database import writing
 from backend.parameters import ById, Parameters
 from backend.problems import InvalidInput, ProblemType, invalid, missing, problem
 from backend.quarantine import queries
-from backend.quarantine.schemas import Discard, Entry, EntryDetail, EntryParameters
+from backend.quarantine.schemas import Discard, Entry, EntryDetail, EntryParameters, Reason
 
-quarantine = resource("quarantine", "/api/quarantine", "Rows that could not enter production", Entry)
+quarantine = resource("quarantine", "/api/quarantine", "Rows that could not enter production", Entry, Reason)
 
 LISTED = list_of(Entry)
 LISTED["content"]["text/csv"] = {
@@ -46,6 +46,12 @@ def list_entries(query: EntryParameters) -> Response:
     answer = Response(text, content_type="text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="{query.feed}-corrected.csv"'
     return answer
+
+
+@quarantine.get("/summary", responses={200: array_of(Reason)})
+def summary(query: Parameters) -> Response:
+    """Open rows by feed and first error, with what to do"""
+    return Response(queries.summary(), content_type="application/json")
 
 
 @quarantine.get("/<int:id>", responses={200: EntryDetail, 404: refused("no such entry")})

@@ -49,7 +49,9 @@ class Entry(Schema):
     row_number: int = Field(description="its line there", examples=[412])
     opened_at: datetime = Field(description="when it came, UTC", examples=["2026-01-31T02:00:09+00:00"])
     closed_at: datetime | None = Field(description="when it was settled, UTC", examples=["2026-02-01T02:00:09+00:00"])
-    closed_reason: str | None = Field(description="resolved, corrected, merged or discarded", examples=["corrected"])
+    closed_reason: str | None = Field(
+        description="resolved, corrected, merged, superseded or discarded", examples=["corrected"]
+    )
 
 
 class EntryDetail(Entry):
@@ -62,6 +64,18 @@ class EntryDetail(Entry):
     delivered_text: str | None = Field(
         description="the record as text, where it could not be placed into columns", examples=["Ada,Example,F,1990"]
     )
+    advice: str = Field(description="what to do", examples=["write it as the data contract says"])
+
+
+class Reason(Schema):
+    """Open rows of one feed with the same first error."""
+
+    feed: str = Field(description="the feed", examples=["patients"])
+    disposition: EntryDisposition = Field(description="failed or parked", examples=[EntryDisposition.FAILED])
+    error_code: RowCode = Field(description="the first error", examples=[RowCode.INVALID_TYPE])
+    row_count: int = Field(description="open rows", examples=[12])
+    file_count: int = Field(description="files they came with", examples=[2])
+    oldest_opened_at: datetime = Field(description="when the oldest came, UTC", examples=["2026-01-31T02:00:09+00:00"])
     advice: str = Field(description="what to do", examples=["write it as the data contract says"])
 
 

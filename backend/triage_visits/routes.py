@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from backend.answers import CREATED, WRITTEN, list_of, refused, resource
-from backend.parameters import ById, Parameters, WriteHeaders
+from backend.parameters import ById, CreateHeaders, Parameters, WriteHeaders
 from backend.triage_visits.queries import TRIAGE_VISITS, WRITABLE
 from backend.triage_visits.schemas import NewTriageVisit, TriageVisit, TriageVisitChange, TriageVisitParameters
 
@@ -25,7 +25,7 @@ def get_triage_visit(path: ById, query: Parameters) -> Response:
 
 
 @triage_visits.post("", responses={201: TriageVisit, **CREATED})
-def create_triage_visit(body: NewTriageVisit, header: WriteHeaders, query: Parameters) -> Response:
+def create_triage_visit(body: NewTriageVisit, header: CreateHeaders, query: Parameters) -> Response:
     """Create a triage visit"""
     return WRITABLE.create(body)
 

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from backend.pipeline.schemas import File, Run, RunDetail
+from backend.pipeline.schemas import File, Health, Run, RunDetail
 from backend.problems import MEANINGS, STATUSES, ProblemType
 from backend.quarantine import queries
-from backend.quarantine.schemas import Entry, EntryDetail
-from elt.vocabulary import Role
+from backend.quarantine.schemas import Entry, EntryDetail, Reason
+from elt.vocabulary import ROW_ADVICE, Role, RowCode
 
 ClientOf = Callable[..., FlaskClient]
 
@@ -88,6 +88,14 @@ class TestRuns:
             ("facilities.csv", None),
         ]
 
+    def test_health_day_by_day(self, client: FlaskClient) -> None:
+        days = [Health.model_validate(day) for day in client.get("/api/pipeline/health").json or []]
+        assert [(str(day.run_on), day.failed_run_count, day.longest_run_seconds, day.file_count) for day in days] == [
+            ("2026-02-01", 1, 60, 0),
+            ("2026-01-31", 0, 60, 2),
+        ]
+        assert len(client.get("/api/pipeline/health?days=1").json or []) == 1
+
     def test_files(self, client: FlaskClient) -> None:
         for file in client.get("/api/pipeline/files").json or []:
             File.model_validate(file)
@@ -106,6 +114,18 @@ class TestQuarantine:
         assert ids(client, "/api/quarantine?code=missing_value") == [3, 5]
         assert ids(client, "/api/quarantine?file=patients-lagos.csv&disposition=parked") == [2]
         assert ids(client, "/api/quarantine?state=closed") == []
+
+    def test_the_summary_counts_reasons_and_says_what_to_do(self, client: FlaskClient, client_of: ClientOf) -> None:
+        reasons = [Reason.model_validate(reason) for reason in client.get("/api/quarantine/summary").json or []]
+        assert [(reason.error_code, reason.row_count) for reason in reasons] == [
+            (RowCode.MISSING_VALUE, 2),
+            (RowCode.AMBIGUOUS_FACILITY, 1),
+            (RowCode.INVALID_TYPE, 1),
+            (RowCode.WRONG_COLUMN_COUNT, 1),
+        ]
+        assert [reason.advice for reason in reasons] == [ROW_ADVICE[reason.error_code] for reason in reasons]
+        own = client_of(Role.STEWARD, 1).get("/api/quarantine/summary").json or []
+        assert [reason["row_count"] for reason in own] == [1, 1]
 
     def test_one_entry_has_the_row_and_what_to_do(self, client: FlaskClient) -> None:
         entry = EntryDetail.model_validate_json(client.get("/api/quarantine/1").data)

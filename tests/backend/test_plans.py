@@ -8,9 +8,12 @@ from typing import Any
 
 import psycopg
 import pytest
+import yaml
 from flask.testing import FlaskClient
 
 from backend import database
+from backend.problems import Api
+from elt.settings import REPOSITORY
 from elt.vocabulary import Role
 
 ROWS = 20_000
@@ -20,52 +23,101 @@ FILL = f"""
 insert into public.facilities (name, state, source)
     select 'Facility ' || n, 'KANO', 'api' from generate_series(4, 40) n;
 insert into public.patients (facility_id, first_name, last_name, sex, dob, source)
-    select 1 + n % 40, 'First' || n % 700, 'Last' || n % 900, 'F', date '1950-01-01' + n, 'api'
+    select 1 + n % 40, 'First' || n % 700, 'Last' || n % 900, (array['F', 'M'])[1 + n % 2],
+        date '1950-01-01' + n, 'api'
     from generate_series(7, {ROWS}) n;
 insert into public.medical_records (patient_id, facility_id, record_type, source)
     select n, 1 + n % 40, 'Type' || n % 10, 'api' from generate_series(7, {ROWS}) n;
+update public.medical_records
+    set recorded_at = timestamptz '2026-01-01' + patient_id * interval '1 hour';
 insert into public.triage_visits (patient_id, facility_id, triage_level, visited_at, source)
     select n, 1 + n % 40, 1 + n % 5, timestamptz '2026-01-01' + n * interval '1 hour', 'api'
     from generate_series(7, {ROWS}) n;
-insert into analytics.patient_summary (patient_id, facility_id, risk_assessment) select n, 1 + n % 40, 'Low'
+insert into analytics.patient_summary (patient_id, facility_id, sex, age_group, risk_assessment)
+    select n, 1 + n % 40, (array['F', 'M'])[1 + n % 2], (array['Adult', 'Child'])[1 + n % 2],
+        (array['Low', 'High'])[1 + n % 2]
     from generate_series(7, {ROWS}) n;
 insert into analytics.triage_trends (facility_id, visited_on, state)
     select 1 + n % 40, date '2026-02-01' + n / 40, 'KANO' from generate_series(0, {ROWS}) n;
-alter table analytics.patient_summary add primary key (patient_id);
-alter table analytics.triage_trends add primary key (facility_id, visited_on);
-analyze;
 """
 
-ADDRESSES = [
-    "/api/patients",
-    "/api/patients?page=300",
+# What each filter is tried with: values that many rows have, since a value that hardly any has is not worth an index.
+VALUES = {
+    "id": "17",
+    "patient_id": "17",
+    "facility_id": "7",
+    "batch_id": "1",
+    "run_id": "test",
+    "state": "open",
+    "sex": "F",
+    "age_group": "Adult",
+    "q": "last17",
+    "record_type": "Type7",
+    "triage_level": "1",
+    "from": "2026-03-01",
+    "to": "2026-03-02",
+    "risk_assessment": "Low",
+    "feed": "patients",
+    "status": "archived",
+    "code": "missing_value",
+    "file": "patients-17.csv",
+    "disposition": "failed",
+    "page": "300",
+    "limit": "100",
+    "count": "true",
+}
+PER_ADDRESS = {
+    "/api/facilities?state": "Kano",
+    "/api/analytics/facility-performance?state": "Kano",
+    "/api/analytics/triage-trends?state": "Kano",
+    "/api/analytics/condition-analysis?state": "Kano",
+    "/api/pipeline/runs?state": "succeeded",
+}
+# Small ones, and paging that others stand for.
+UNTRIED = {
+    "per_page", "after", "lga", "type", "condition", "organisation_code", "region_code", "year", "quarter", "pressure",
+}  # fmt: skip
+COMBINED = [
     "/api/patients?after=15000",
-    "/api/patients?facility_id=7",
     "/api/patients?facility_id=7&sex=F&age_group=Adult",
-    "/api/patients?sex=F",
-    "/api/patients?age_group=Senior",
-    "/api/patients?q=last17",
     "/api/patients?q=first17",
     "/api/patients?q=first17%20last17",
-    "/api/patients/17",
-    "/api/patients/17/lineage",
-    "/api/medical-records",
-    "/api/medical-records?patient_id=17",
-    "/api/medical-records?facility_id=7",
-    "/api/medical-records?record_type=Type7",
-    "/api/medical-records?from=2026-01-02&to=2026-01-03",
-    "/api/triage-visits",
-    "/api/triage-visits?patient_id=17",
+    "/api/patients?facility_id=7&count=true",
+    "/api/medical-records?facility_id=7&from=2026-03-01&to=2026-03-02",
     "/api/triage-visits?facility_id=7&triage_level=1",
-    "/api/triage-visits?triage_level=1",
-    "/api/triage-visits?from=2026-03-01&to=2026-03-02",
-    "/api/analytics/facility-stats",
-    "/api/analytics/facility-performance?facility_id=1",
-    "/api/analytics/patient-summary",
-    "/api/analytics/patient-summary?patient_id=17",
-    "/api/analytics/triage-trends?limit=100",
-    "/api/analytics/triage-trends?facility_id=7",
+    "/api/analytics/triage-trends?facility_id=7&from=2026-03-01",
+    "/api/analytics/patient-summary?facility_id=7&risk_assessment=Low",
 ]
+
+
+def addresses(app: Api) -> Iterator[str]:
+    """Every address of the document that reads tables: bare, and with each of its parameters."""
+    for path, operations in app.api_doc["paths"].items():
+        if "get" not in operations or not path.startswith("/api/") or path.startswith("/api/auth/"):
+            continue
+        if path == "/api/analytics/bed-occupancy":
+            continue
+        names = {parameter["name"]: parameter["in"] for parameter in operations["get"].get("parameters", [])}
+        bare = path.format_map(VALUES)
+        yield bare
+        for name in (name for name, place in names.items() if place == "query" and name not in UNTRIED):
+            yield f"{bare}?{name}={PER_ADDRESS.get(f'{path}?{name}') or VALUES[name]}"
+    yield from COMBINED
+
+
+def keys_and_indexes() -> Iterator[str]:
+    """Those of the marts, as their models declare them."""
+    for path in sorted((REPOSITORY / "dbt" / "models" / "marts" / "analytics").glob("*.yml")):
+        (model,) = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
+        table = f"analytics.{model['name']}"
+        declared = [*model.get("constraints", ())]
+        for column in model["columns"]:
+            declared += [{"columns": [column["name"]], **constraint} for constraint in column.get("constraints", ())]
+        for constraint in declared:
+            if constraint["type"] == "primary_key":
+                yield f"alter table {table} add primary key ({', '.join(constraint['columns'])})"
+        for index in model.get("config", {}).get("indexes", ()):
+            yield f"create index on {table} ({', '.join(index['columns'])})"
 
 
 @pytest.fixture
@@ -77,6 +129,9 @@ def plans(
 ) -> list[dict[str, Any]]:
     """The plan of every query that the API sends from now on, as PostgreSQL makes it in the same transaction."""
     admin.execute(FILL.encode())
+    for statement in keys_and_indexes():
+        admin.execute(statement.encode())
+    admin.execute("analyze")
     found: list[dict[str, Any]] = []
     read = database._read
 
@@ -92,22 +147,28 @@ def plans(
 
 def scans(plan: dict[str, Any]) -> Iterator[str]:
     """The large tables that a plan reads from end to end."""
+    for child in plan.get("Plans", ()):
+        # Right below a limit it stops there.
+        if not (plan["Node Type"] == "Limit" and child["Node Type"] == "Seq Scan"):
+            yield from scans(child)
     if plan["Node Type"] == "Seq Scan" and plan["Relation Name"] in LARGE:
         yield plan["Relation Name"]
-    for child in plan.get("Plans", ()):
-        yield from scans(child)
 
 
 def test_no_large_table_is_read_from_end_to_end(
-    plans: list[dict[str, Any]], client_of: Callable[..., FlaskClient]
+    app: Api, plans: list[dict[str, Any]], client_of: Callable[..., FlaskClient]
 ) -> None:
-    clients = [client_of(Role.ADMIN), client_of(Role.CLINICIAN, 7)]
+    clients = {role: client_of(role, *facilities) for role, *facilities in ((Role.ADMIN,), (Role.CLINICIAN, 7))}
     read = []
-    for client in clients:
-        for address in ADDRESSES:
+    tried = 0
+    for role, client in clients.items():
+        for address in addresses(app):
             plans.clear()
             answer = client.get(address)
-            assert answer.status_code in (200, 404), f"{address}: {answer.text}"
-            assert plans
-            read += [(address, table) for plan in plans for table in scans(plan)]
+            if role is Role.ADMIN or answer.status_code != 403:
+                assert answer.status_code in (200, 404), f"{address}: {answer.text}"
+                assert plans
+                tried += 1
+            read += [(role, address, table) for plan in plans for table in scans(plan)]
+    assert tried > 100
     assert read == [], json.dumps(read, indent=1)

@@ -27,7 +27,7 @@ from local.postgres import free_port
 
 pytestmark = pytest.mark.e2e
 
-PORTS = ("API_PORT", "AIRFLOW_PORT", "S3_PORT", "POSTGRES_PORT")
+PORTS = ("API_PORT", "AIRFLOW_PORT", "S3_PORT", "POSTGRES_PORT", "DASHBOARD_PORT")
 PIPELINE = {
     "extract",
     "load_facilities",

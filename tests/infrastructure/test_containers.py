@@ -21,7 +21,11 @@ from local.environment import GENERATED, ServiceSettings
 from tests.infrastructure.conftest import REPOSITORY, Run
 
 COMPOSE, ON_AWS = REPOSITORY / "docker-compose.yaml", REPOSITORY / "docker-compose.aws.yaml"
-DOCKERFILES = [REPOSITORY / "Dockerfile", REPOSITORY / "backend" / "Dockerfile"]
+DOCKERFILES = [
+    REPOSITORY / "Dockerfile",
+    REPOSITORY / "backend" / "Dockerfile",
+    REPOSITORY / "dashboard" / "Dockerfile",
+]
 FIELDS = {name.upper(): kind for name, kind in ServiceSettings.model_fields.items()}
 SECRETS = {name for name, kind in FIELDS.items() if "SecretStr" in str(kind.annotation)}
 READ_BY_DBT = set(re.findall(r"env_var\('(\w+)'", (REPOSITORY / "dbt/profiles.yml").read_text(encoding="utf-8")))
@@ -71,7 +75,18 @@ class TestTheComposeFile:
         assert [name for name, secret in on_aws["secrets"].items() if "file" not in secret] == []
 
     def test_has_the_services_that_users_know(self, services: dict[str, dict]) -> None:
-        known = ["postgres", "s3", "webserver", "scheduler", "dag-processor", "triggerer", "init", "backend", "gateway"]
+        known = [
+            "postgres",
+            "s3",
+            "webserver",
+            "scheduler",
+            "dag-processor",
+            "triggerer",
+            "init",
+            "backend",
+            "gateway",
+            "dashboard",
+        ]
         assert set(known) <= services.keys()
         assert services["broker"]["profiles"] == services["worker"]["profiles"] == ["scale"]
         assert {name for name, each in services.items() if each.get("profiles") == ["monitoring"]} == {
@@ -136,6 +151,12 @@ class TestTheNames:
         own |= {"AIRFLOW_ADMIN_PASSWORD", "AWS_SECRET_ACCESS_KEY"}
         assert set(services["backend"]["secrets"]) == own
 
+    def test_the_dashboard_knows_where_the_api_is_and_nothing_else(self, services: dict[str, dict]) -> None:
+        """Who opens it logs in: it holds no secret, and reaches neither database nor bucket."""
+        assert environment(services["dashboard"]).keys() == {"API_BASE_URL", "DASHBOARD_PORT"}
+        assert "secrets" not in services["dashboard"]
+        assert "volumes" not in services["dashboard"]
+
 
 class TestTheDockerfiles:
     @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
@@ -175,13 +196,19 @@ class TestTheDockerfiles:
                 "import backend.app, granian",
             ),
             (
+                "dashboard/Dockerfile",
+                ["dashboard"],
+                "import dashboard.__main__, dashboard.app; assert dashboard.__main__.cli",
+            ),
+            (
                 "Dockerfile",
                 ["elt", "local", "deployment", "airflow", "dbt"],
                 (
                     "import runpy, airflow.providers.celery, dbt.adapters.postgres, elt.cli, local.docker;"
                     "runpy.run_path('deployment/prepare.py', run_name='read');"
                     "runpy.run_path('deployment/airflow_environment.py', run_name='read');"
-                    "runpy.run_path('airflow/dags/medilink_etl_pipeline.py')"
+                    "import sys; sys.path.insert(0, 'airflow/dags');"
+                    "import medilink_etl_pipeline, bed_occupancy_pipeline"
                 ),
             ),
         ],

@@ -133,7 +133,7 @@ def test_every_secret_of_the_settings_has_a_secret() -> None:
 def test_settings_on_the_machine_exist() -> None:
     block = (SOURCE / "main.tf").read_text("utf-8").split("  settings = {")[1].split("\n  }")[0]
     names = set(re.findall(r"^ +(\w+) +=", block, flags=re.MULTILINE))
-    compose = {"AIRFLOW_IMAGE", "BACKEND_IMAGE", "AIRFLOW_PUBLIC_URL", "AWS_DEFAULT_REGION"}
+    compose = {"AIRFLOW_IMAGE", "BACKEND_IMAGE", "DASHBOARD_IMAGE", "AIRFLOW_PUBLIC_URL", "AWS_DEFAULT_REGION"}
     assert names - compose <= {name.upper() for name in ServiceSettings.model_fields}
     text = (REPOSITORY / "docker-compose.yaml").read_text("utf-8") + (REPOSITORY / "docker-compose.aws.yaml").read_text(
         "utf-8"

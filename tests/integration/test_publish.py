@@ -58,6 +58,10 @@ def test_a_night_ends_published_archived_and_documented(published):
         ("Ikeja Hospital", 1),
         ("Epe Clinic", 0),
     ]
+    # What the API pages a facility's patients by (tests/backend/test_plans.py).
+    assert read_as_api(
+        published, "select count(*) from pg_indexes where (schemaname, tablename) = ('analytics', 'patient_summary')"
+    ) == [(2,)]
     assert "dim_facilities" in (published.settings.medilink_home / "dbt" / "docs" / "static_index.html").read_text(
         encoding="utf-8"
     )

@@ -21,6 +21,7 @@ def settings() -> LocalSettings:
         airflow_port=free_port(),
         s3_port=free_port(),
         postgres_port=free_port(),
+        dashboard_port=free_port(),
     )
 
 

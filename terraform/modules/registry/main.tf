@@ -5,7 +5,7 @@ variable "kms_key_arn" { type = string }
 variable "disposable" { type = bool }
 
 resource "aws_ecr_repository" "this" {
-  for_each             = toset(["airflow", "backend"])
+  for_each             = toset(["airflow", "backend", "dashboard"])
   name                 = "${var.name}/${each.key}"
   image_tag_mutability = "IMMUTABLE"
   force_delete         = var.disposable

@@ -1,0 +1,96 @@
+"""A run as it happens: which step, how far, and what became of each file."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import streamlit as st
+
+from dashboard import parts, session
+
+# What a run of the night consists of; steps of other runs come on top as they begin.
+STEPS = (
+    "extract",
+    "load_facilities",
+    "load_patients",
+    "load_medical_records",
+    "load_triage_visits",
+    "generate_ids_and_transform",
+    "dbt_staging",
+    "dbt_marts",
+    "dbt_analytics",
+    "publish",
+    "archive_files",
+)
+COUNTS = ("processed", "inserted", "updated", "unchanged", "duplicate", "parked", "failed")
+UNFINISHED = {"queued", "running"}
+ICONS = {"running": ":material/pending:", "succeeded": ":material/check_circle:", "failed": ":material/error:"}
+
+
+def follow(run_id: str) -> None:
+    """The run, again every second until it has ended."""
+    with parts.guarded():
+        run = _read(run_id)
+        if run["state"] in UNFINISHED:
+            st.fragment(_follow, run_every="1s")(run_id)
+        else:
+            show(run)
+
+
+def _follow(run_id: str) -> None:
+    with parts.guarded():
+        run = _read(run_id)
+        show(run)
+        if run["state"] not in UNFINISHED:
+            # The rest of the page may show other figures now.
+            st.rerun()
+
+
+def _read(run_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = session.api().get(session.me().token, f"/api/pipeline/runs/{quote(run_id, safe='')}")
+    return found
+
+
+def show(run: dict[str, Any]) -> None:
+    """State, progress, steps and files of a run."""
+    done = {step["step"] for step in run["steps"] if step["state"] == "succeeded"}
+    expected = list(dict.fromkeys([*STEPS, *(step["step"] for step in run["steps"])]))
+    running = [step["step"] for step in run["steps"] if step["state"] == "running"]
+    if run["state"] == "queued":
+        st.progress(0.0, text="Accepted: the run waits for Airflow to begin it.")
+    elif run["state"] == "running":
+        share = len(done) / len(expected)
+        st.progress(
+            share,
+            text=f"Running: {', '.join(running) or 'between two steps'} ({len(done)} of {len(expected)} steps done)",
+        )
+    elif run["state"] == "succeeded":
+        st.success(f"**The run succeeded.** {parts.when(run['completed_at'])}", icon=":material/check_circle:")
+    else:
+        st.error(
+            f"**The run {run['state']}** in {run['failed_step'] or '?'}: {run['error_message'] or 'no reason given'}"
+        )
+    if run["steps"]:
+        st.markdown(" · ".join(f"{ICONS.get(step['state'], '')} {step['step']}" for step in run["steps"]))
+    files(run["files"])
+
+
+def files(found: list[dict[str, Any]]) -> None:
+    """What became of each file, with the six counts and their sum."""
+    if not found:
+        return
+    for file in found:
+        if file["error_message"]:
+            st.warning(f"**{file['name']}** is {file['status']}: {file['error_message']}", icon=":material/front_hand:")
+        elif file["warning"]:
+            st.info(f"**{file['name']}**: {file['warning']}", icon=":material/visibility:")
+    parts.table(
+        [
+            {"file": file["name"], "feed": file["feed"], "status": file["status"]}
+            | {name: file[f"records_{name}"] for name in COUNTS}
+            for file in found
+        ],
+        key="files-of-run",
+        alt="Files of the run with what became of their records",
+    )
