@@ -10,7 +10,7 @@ from tests.faults.proxies import VERBS, bucket_proxy
 pytestmark = pytest.mark.integration
 
 FAULTS = ("500", "503", "403", "timeout", "reset")
-FEW = {("LIST", "403"), ("GET", "timeout"), ("COPY", "timeout"), ("DELETE", "reset")}
+FEW = {("COPY", "timeout"), ("DELETE", "reset")}
 
 
 @pytest.fixture
