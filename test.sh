@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that CI runs, from a clean checkout: ./test.sh [unit|integration|e2e|lint|all] [pytest's own arguments]
+# Everything that CI runs, from a clean checkout: ./test.sh [unit|integration|e2e|faults|lint|all] [pytest's own arguments]
 # Needs what start.sh needs; for the page that is looked at in a browser also Chromium, which it installs where it is
 # root on Debian (elsewhere that one test is skipped, loudly). Stops nothing at the first failure; pytest's summary
 # is the last thing printed, and the exit code tells of the lint steps too.
@@ -7,12 +7,13 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-Usage: ./test.sh [unit | integration | e2e | lint | all] [pytest arguments]
+Usage: ./test.sh [unit | integration | e2e | faults | lint | all] [pytest arguments]
        ./test.sh audit [arguments of uv audit]
 
   unit           no service needed; under a minute
   integration    against the embedded PostgreSQL and S3 endpoint, Terraform, and what else is fetched
   e2e            start.sh itself, in a fresh clone
+  faults         all cases of the fault harness, with 200 random kills (the others run its fast part only); an hour
   lint           ruff, mypy, sqlfluff, dbt parse, shellcheck, freshness of the lock and of requirements.txt
   all            lint, then every test (default)
   audit          known vulnerabilities of the locked packages, and an SBOM; fails if it could not ask
@@ -25,7 +26,7 @@ repository=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pw
 what=${1:-all}
 shift || true
 case $what in
-    unit | integration | e2e | lint | all | audit) ;;
+    unit | integration | e2e | faults | lint | all | audit) ;;
     -h | --help)
         usage
         exit 0
@@ -60,6 +61,14 @@ ensure_browser() {
     fi
     echo "Installing Debian's Chromium for the browser test (once) ..."
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null
+}
+
+ensure_faketime() {
+    if compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        return
+    fi
+    echo "Installing Debian's faketime for the tests of wrong clocks (once) ..."
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends faketime >/dev/null
 }
 
 failed=()
@@ -104,7 +113,14 @@ case $what in
         ;;
     audit) exec local/audit.sh "$@" ;;
     unit) pytest -m "not integration and not e2e" "$@" || tests=$? ;;
-    integration) pytest -m integration "${parallel[@]}" "$@" || tests=$? ;;
+    integration)
+        step "faketime" ensure_faketime
+        pytest -m "integration and not faults" "${parallel[@]}" "$@" || tests=$?
+        ;;
+    faults)
+        step "faketime" ensure_faketime
+        pytest -m "" --numprocesses 2 --dist load tests/faults "$@" || tests=$?
+        ;;
     e2e)
         step "browser" ensure_browser
         pytest -m e2e "$@" || tests=$?
@@ -113,6 +129,7 @@ case $what in
         lint
         report_lint
         step "browser" ensure_browser
+        step "faketime" ensure_faketime
         pytest "${parallel[@]}" "$@" || tests=$?
         ;;
 esac

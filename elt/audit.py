@@ -203,6 +203,8 @@ def step(connect: Callable[[], Connection], batch_id: int, name: str) -> Iterato
                     [batch_id],
                 )
             assert_running(connection, batch_id)
+            # A retry may start while the first try still runs: one after the other they count their attempts.
+            connection.execute("select pg_advisory_xact_lock(hashtext('medilink steps'))")
             row = connection.execute(
                 "insert into audit.batch_steps (batch_id, step, attempt) select %(batch)s, %(step)s, 1 + count(*)"
                 " from audit.batch_steps where batch_id = %(batch)s and step = %(step)s returning attempt",

@@ -12,8 +12,21 @@ from elt.settings import Settings
 
 HERE = Path(__file__).parent
 
-# A peer that has gone without a word is noticed within about a minute, not after the kernel's two hours.
-KEEPALIVES: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
+# A peer that has gone without a word is noticed within about a minute, not after the kernel's two hours; by the server,
+# too, so that it does not keep the locks of a client that is gone.
+KEEPALIVES: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,
+}
+SERVER_KEEPALIVES = (
+    "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c tcp_user_timeout=50s"
+    " -c client_connection_check_interval=10s"
+)
+# No statement of the pipeline outlives Airflow's execution_timeout.
+PIPELINE_OPTIONS = f"-c timezone=UTC -c lock_timeout=120s -c statement_timeout=2h {SERVER_KEEPALIVES}"
 
 
 def connect(settings: Settings, role: str) -> psycopg.Connection:
@@ -31,7 +44,7 @@ def connect(settings: Settings, role: str) -> psycopg.Connection:
         sslmode=settings.postgres_sslmode,
         connect_timeout=10,
         application_name=f"medilink-{role}",
-        options="-c timezone=UTC -c lock_timeout=120s",
+        options=PIPELINE_OPTIONS,
         **KEEPALIVES,
     )
     return act_as(connection, role)

@@ -53,6 +53,10 @@ class Found:
 CHANGED = {"NoSuchKey", "404", "PreconditionFailed", "412"}
 
 
+class TransferDiffers(Exception):
+    """What was read is not what lies in the input; nothing was claimed."""
+
+
 class ArchiveCopyDiffers(Exception):
     """The archive copy is not what was read from the input; the input object stays, and the next try claims it anew."""
 
@@ -323,13 +327,22 @@ def _attach_late_manifests(s3: S3Client, connection: Connection, settings: Setti
 
 
 def _read(s3: S3Client, settings: Settings, file: LedgerFile) -> tuple[str | None, str, str]:
-    """VersionId (None where the bucket keeps none), SHA-256 and MD5 of exactly the version that was listed."""
+    """VersionId (None where the bucket keeps none), SHA-256 and MD5 of exactly the version that was listed.
+
+    Of an object of one part, not encrypted with a key of KMS or the sender's, the ETag is the MD5 of its bytes.
+    """
     answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=file.input_key, IfMatch=f'"{file.etag}"')
     version_id = answer.get("VersionId")
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     for block in read_blocks(answer["Body"]):
         sha256.update(block)
         md5.update(block)
+    is_plain = answer.get("ServerSideEncryption") in {None, "AES256"} and "SSECustomerAlgorithm" not in answer
+    if is_plain and "-" not in file.etag and md5.hexdigest() != file.etag:
+        # A hash of what a transfer made of it would stand in the ledger, and no copy would ever agree with it.
+        raise TransferDiffers(
+            f"{file.input_key}: other bytes came than its ETag says. It is claimed anew on the next try."
+        )
     return (None if version_id == "null" else version_id), sha256.hexdigest(), md5.hexdigest()
 
 

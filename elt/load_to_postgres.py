@@ -92,14 +92,12 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
             digest = hashlib.sha256()
             answer = s3.get_object(Bucket=settings.s3_bucket_name, Key=str(file.archive_key))
             blocks = _hashed(read_blocks(answer["Body"]), digest)
-            with _reading(blocks, (file.batch_id, file.file_id), feed) as scan:
-                warning = stage(connection, scan, feed)
-            if digest.hexdigest() != file.sha256:
-                raise ArchivedBytesDiffer(
-                    f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}."
-                    " Nothing was staged. The transfer is tried again; if it fails again, restore the object from its"
-                    " earlier version."
-                )
+            try:
+                with _reading(blocks, (file.batch_id, file.file_id), feed) as scan:
+                    warning = stage(connection, scan, feed)
+            finally:
+                # Before any verdict on the file: what a transfer did to its bytes is not the sender's fault.
+                _assert_claimed(file, blocks, digest)
             _assert_as_promised(file, scan.records)
             connection.execute(
                 """
@@ -116,6 +114,18 @@ def _load_file(s3: S3Client, connection: Connection, settings: Settings, file: L
             audit.refuse_file(connection, file.file_id, status, refusal.code, str(refusal))
         return 0
     return scan.records
+
+
+def _assert_claimed(file: LedgerFile, blocks: Iterator[bytes], digest: hashlib._Hash) -> None:
+    """The bytes that came are those that were claimed; what a refusal left unread is read for it."""
+    for _ in blocks:
+        pass
+    if digest.hexdigest() != file.sha256:
+        raise ArchivedBytesDiffer(
+            f"{file.archive_key}: the archived bytes are not those that were claimed as {file.input_key}."
+            " Nothing was staged. The transfer is tried again; if it fails again, restore the object from its"
+            " earlier version."
+        )
 
 
 def _assert_as_promised(file: LedgerFile, records: int) -> None:

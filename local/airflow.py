@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 
-from elt.database import KEEPALIVES
+from elt.database import KEEPALIVES, PIPELINE_OPTIONS
 from elt.settings import REPOSITORY, Settings
 from local import web
 from local.environment import LOOPBACK, LocalSettings, children_environment
@@ -293,7 +293,7 @@ def warehouse_connection(settings: Settings) -> dict[str, Any]:
             "sslmode": settings.postgres_sslmode,
             "connect_timeout": 10,
             "application_name": "medilink-airflow",
-            "options": "-c timezone=UTC -c lock_timeout=120s",
+            "options": PIPELINE_OPTIONS,
             **KEEPALIVES,
         },
     }
