@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Site:
     address: str
     admin: psycopg.Connection
     pictures: Path
+    stop_api: Callable[[], None]
     asked_for: set[str] = field(default_factory=set)
     addresses: list[str] = field(default_factory=list)
 
@@ -133,7 +134,12 @@ def site(app: Api, admin: psycopg.Connection, tmp_path: Path) -> Iterator[Site]:
             assert served.poll() is None, (tmp_path / "dashboard.log").read_text(encoding="utf-8")
             assert time.monotonic() < deadline
             time.sleep(0.1)
-    site = Site(address, admin, tmp_path)
+
+    def stop_api() -> None:
+        server.shutdown()
+        server.server_close()
+
+    site = Site(address, admin, tmp_path, stop_api)
     yield site
     served.terminate()
     served.wait(10)
