@@ -20,7 +20,12 @@ LEASE_SECONDS = 90
 RENEWAL_SECONDS = 15
 
 # What an operator may let pass; for any other code there are no rows to let through.
-WAIVABLE = {FileCode.TOO_MANY_REJECTS, FileCode.MANIFEST_MISMATCH, FileCode.MALFORMED_MANIFEST}
+WAIVABLE = {
+    FileCode.TOO_MANY_REJECTS,
+    FileCode.MANIFEST_MISMATCH,
+    FileCode.MALFORMED_MANIFEST,
+    FileCode.SUPERSEDED,
+}
 
 
 class AnotherRunIsUnderWay(Exception):
@@ -29,6 +34,14 @@ class AnotherRunIsUnderWay(Exception):
 
 class NotDecidable(Exception):
     """The file is not in a state in which this can be decided about it; says why, and what can be done."""
+
+
+class Refused(Exception):
+    """A file is not promoted, and nothing of it was: it ends held or rejected, with a code and what to do next."""
+
+    def __init__(self, status: FileStatus, code: FileCode, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
 
 
 class BatchEnded(Exception):

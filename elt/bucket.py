@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from elt.settings import Settings
+from elt.vocabulary import Input
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,8 +53,8 @@ def ensure_bucket(s3: S3Client, settings: Settings) -> None:
     s3.put_bucket_versioning(Bucket=settings.s3_bucket_name, VersioningConfiguration={"Status": "Enabled"})
 
 
-def upload_drops(s3: S3Client, settings: Settings, folder: Path) -> list[str]:
-    """Put every file of `folder` (not its sub-folders) into the input; returns their keys.
+def upload_drops(s3: S3Client, settings: Settings, folder: Path, arrives: Input = Input.MEDILINK) -> list[str]:
+    """Put every file of `folder` (not its sub-folders) where such files arrive; returns their keys.
 
     Raises `FileNotFoundError` when there is no such folder, or nothing in it.
     """
@@ -62,7 +63,7 @@ def upload_drops(s3: S3Client, settings: Settings, folder: Path) -> list[str]:
         raise FileNotFoundError(
             f"{folder}: no such folder, or no file in it. Name a folder that holds the files to drop."
         )
-    keys = [settings.s3_input_prefix + path.name for path in paths]
+    keys = [settings.input_prefixes[arrives] + path.name for path in paths]
     for path, key in zip(paths, keys, strict=True):
         s3.upload_file(str(path), settings.s3_bucket_name, key)
     return keys

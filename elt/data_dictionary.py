@@ -106,8 +106,8 @@ INTRODUCTION = f"""\
 
 Made from `elt/contracts/*.odcs.yaml` and `elt/vocabulary.py` by `python -m elt.data_dictionary`: change those instead.
 
-A **feed** is one kind of file. A file belongs to the feed whose name its own name begins with: `patients.csv`,
-`patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes:
+A **feed** is one kind of file. A file that hospitals drop belongs to the feed whose name its own name begins with:
+`patients.csv`, `patients_2025-01-15.csv` and `Patients-Lagos.csv` are all the patients feed. Suffixes:
 `{"`, `".join(SUFFIXES)}`. What a file is, its first bytes tell, not its suffix. CSV: separator comma, encoding UTF-8,
 with or without BOM. Line 1 is the header; its columns may stand in any order, and case, spaces and underscores in their
 names do not matter. A column that the contract does not know is kept (`_extra`), and mentioned. Feeds are promoted in
@@ -129,8 +129,31 @@ An absent column never changes a value. An empty cell means "not given", and nev
 - Restricted columns hold patient data. They appear in no log, message or error.
 """
 
+RETURNS = """\
+## Returns of NHS England
+
+What lies under `S3_NHS_PREFIX` is read as a KH03 provider return (`bed_occupancy`), whatever it is called: the workbook
+`Beds Open Overnight` or `Beds Open Day Only` of a quarter, `.xlsx` or `.xls`. Its one visible sheet with `Org Code` and
+with `General & Acute` under `Available` and `Occupied`, is read, whatever it is called and wherever in it the table
+stands. Year and quarter come from the rows (`2019-20` and `December`, or `2019/20` and `Q3`), the bed type from its
+Title, the day of publication from Revised, else Published. Each organisation and sector is a record; row 1806 is what
+begins in row 18, column 6. England is the sum of the others, and no record. A cell with `-`, `N/A` or nothing is "not
+given". Anything that would have to be guessed is refused (`wrong_return`), or fails its row.
+
+- A later publication of a quarter and bed type takes the place of the earlier one whole: what it does not hold any more
+  is withdrawn (`audit.withdrawn_returns`), and so is what it does not give any more. An earlier one changes nothing
+  (`superseded`, rejected). One of the same day, or of a day that is not said, may repeat and add, but not change what
+  stands: it is held (`superseded`) until an operator lets it take the other's place, or rejects it.
+- What does not fit together is loaded, and mentioned with figures in the file's warning: England against the sum of its
+  organisations, a total against the sum of its sectors, more beds occupied than available.
+- Of a quarantine export, a corrected CSV or workbook comes back under the same prefix.
+
+"""
+
 WORKBOOKS = """\
 ## Workbooks
+
+This is about the feeds that hospitals drop.
 
 One sheet of a workbook is read: the one named like the feed, else the only one with the feed's required columns, else
 the only one there is. Its first row that is not empty is the header; every later row that is not empty is a record,
@@ -200,6 +223,7 @@ def render() -> str:
     sections = [
         INTRODUCTION,
         *(_feed(feed) for feed in FEEDS),
+        RETURNS,
         WORKBOOKS,
         CHANGES,
         MANIFESTS,

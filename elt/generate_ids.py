@@ -15,7 +15,7 @@ from pathlib import Path
 from psycopg import Connection
 from psycopg.rows import scalar_row
 
-from elt import audit, checks
+from elt import audit, checks, revisions
 from elt.audit import LedgerFile
 from elt.contract import FEEDS, Contract, contract
 from elt.vocabulary import Disposition, FileCode, FileStatus, RowCode
@@ -41,10 +41,6 @@ FEW_ROWS = 1000
 
 # How the rows of a query get into a temporary table of that name; returns how many did.
 Put = Callable[[Connection, str, str], int]
-
-
-class TooManyRejects(Exception):
-    """More rows failed than the contract allows; the file is held and nothing of it was promoted."""
 
 
 def promote(connection: Connection, batch_id: int, feeds: tuple[str, ...] = FEEDS) -> None:
@@ -87,6 +83,8 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
                 "select records_processed from audit.ingest_files where file_id = %s", [file.file_id]
             ).fetchone()[0]  # type: ignore[index]
             _assert_within_limit(connection, feed, file, processed)
+            if feed.replaces:
+                revisions.replace(connection, feed, file)
             _enter(connection, feed, file.batch_id, counts, is_delivery=file.reprocess_of is None)
             if feed.clock and Disposition.UNCHANGED in counts:
                 _note_older(connection, feed, file)
@@ -104,10 +102,10 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
             )
         if (inserted := counts.get(Disposition.INSERTED, 0)) > FEW_ROWS:
             _refresh_statistics(connection, feed, inserted)
-    except TooManyRejects as limit:
+    except audit.Refused as refused:
         with connection.transaction():
             audit.assert_running(connection, file.batch_id)
-            audit.refuse_file(connection, file.file_id, FileStatus.HELD, FileCode.TOO_MANY_REJECTS, str(limit))
+            audit.refuse_file(connection, file.file_id, refused.status, refused.code, str(refused))
             connection.execute(f"delete from staging.{feed.feed} where _file_id = %s", [file.file_id])
 
 
@@ -123,17 +121,19 @@ def _refresh_statistics(connection: Connection, feed: Contract, inserted: int) -
 
 
 def _assert_within_limit(connection: Connection, feed: Contract, file: LedgerFile, processed: int) -> None:
-    """Raises `TooManyRejects`; rows that came back out of quarantine and fail again are no news, and do not count."""
+    """Raises `audit.Refused`; rows that came back out of quarantine and fail again are no news, and do not count."""
     if FileCode.TOO_MANY_REJECTS in file.waived:
         return
     failed = connection.execute(
         "select count(*) from outcome where disposition = 'failed' and quarantine_id is null"
     ).fetchone()[0]  # type: ignore[index]
     if failed > feed.reject_limit_rows and failed > feed.reject_limit_rate * processed:
-        raise TooManyRejects(
+        raise audit.Refused(
+            FileStatus.HELD,
+            FileCode.TOO_MANY_REJECTS,
             f"{failed} of {processed} rows break the contract, more than its limit of {feed.reject_limit_rate:.0%} and "
             f"{feed.reject_limit_rows} rows. Nothing of the file was promoted; correct it and drop it again, "
-            f"or let it through: medilink files release {file.file_id}"
+            f"or let it through: medilink files release {file.file_id}",
         )
 
 
@@ -385,7 +385,7 @@ def _decide(connection: Connection, feed: Contract, source: str, put: Put = _fil
         if feed.identifier
         else "'unchanged'"
     )
-    differs = " or ".join(_differs(column, production[column]) for column in feed.attributes)
+    differs = " or ".join(_differs(feed, column, production[column]) for column in feed.attributes)
     moves = "known.patient_id <> resolved.patient_id" if "patient_id" in production else "false"
     is_older = (
         f"resolved.{feed.clock} < coalesce((known._overridden ->> '{feed.clock}')::timestamptz, known.{feed.clock})"
@@ -554,7 +554,7 @@ def _enter(
             {"batch": batch_id},
         )
     if Disposition.UPDATED in counts:
-        changes = ", ".join(f"{column} = {_merged(column, production[column])}" for column in feed.attributes)
+        changes = ", ".join(f"{column} = {_merged(feed, column, production[column])}" for column in feed.attributes)
         connection.execute(
             f"""
             update public.{feed.table} as known
@@ -743,11 +743,17 @@ def _production(connection: Connection) -> dict[str, str]:
     return {column.name: column.type_display for column in described if column.name not in BOOKKEEPING}
 
 
-def _differs(column: str, kind: str) -> str:
+def _differs(feed: Contract, column: str, kind: str) -> str:
     """SQL: whether a delivered attribute differs from the one last delivered; what is not given never differs.
 
-    The last one delivered stands in production, or in `_overridden` where the API has changed it since.
+    In a publication that replaces another whole, what is not given differs too. The last one delivered stands in
+    production, or in `_overridden` where the API has changed it since.
     """
+    if feed.replaces:
+        differs = f"resolved.{column} is distinct from known.{column}"
+        # A workbook that is saved again may keep 15 digits of a number, or 17.
+        is_more = f"coalesce(abs(resolved.{column} - known.{column}) > 1e-9, true)"
+        return f"({differs} and {is_more})" if kind == "numeric" else differs
     if kind == "jsonb":
         last = f"coalesce(known._overridden -> '{column}', known.{column})"
         return f"{last} || resolved.{column} is distinct from {last}"
@@ -759,7 +765,7 @@ def _differs(column: str, kind: str) -> str:
     )"""
 
 
-def _merged(column: str, kind: str) -> str:
+def _merged(feed: Contract, column: str, kind: str) -> str:
     """SQL: the attribute after an update.
 
     What is not given never erases what is there, what merely repeats the last delivery never what the API made of it.
@@ -773,7 +779,7 @@ def _merged(column: str, kind: str) -> str:
             )
             else resolved.{column}
         end"""
-    return f"case when {_differs(column, kind)} then resolved.{column} else known.{column} end"
+    return f"case when {_differs(feed, column, kind)} then resolved.{column} else known.{column} end"
 
 
 def _still_overridden(feed: Contract, production: dict[str, str]) -> str:
@@ -785,5 +791,5 @@ def _still_overridden(feed: Contract, production: dict[str, str]) -> str:
                 then jsonb_build_object('{column}', (known._overridden -> '{column}') || resolved.{column}) else '{{}}'
             end"""
         else:
-            kept += f" - case when {_differs(column, production[column])} then '{column}' else '' end"
+            kept += f" - case when {_differs(feed, column, production[column])} then '{column}' else '' end"
     return f"nullif({kept}, '{{}}')"

@@ -110,8 +110,8 @@ OTHERS = (
     (re.compile("sit ?rep|situation report"), "a situation report (SitRep)"),
     (re.compile("time ?-?series"), "the time series for England"),
     (re.compile(r"\b19[89]\d[-/]\d\d|\bannual\b"), "the annual series of 1987 to 2010"),
-    (re.compile("critical care"), "a return about critical care"),
     (re.compile("kh03"), "a part of KH03 without the sheet of its providers"),
+    (re.compile("critical care"), "a return about critical care"),
     (re.compile(r"\bbeds?\b"), "another publication about beds"),
 )
 
@@ -321,16 +321,18 @@ class Return:
         return found
 
 
-def choose(sheets: Sequence[tuple[int, Sheet]], names: Sequence[str]) -> Return:
+def choose(sheets: Sequence[tuple[int, Sheet]], names: Sequence[str], hidden: int = 0) -> Return:
     """The provider return among the visible sheets of a workbook, each with its number.
 
-    `names` are the names of all sheets. Raises `FileRefused` (wrong_return).
+    `names` are their names, `hidden` is how many others there are. Raises `FileRefused` (wrong_return).
     """
     found = [(number, sheet, layout) for number, sheet in sheets if (layout := _layout(sheet))]
     if len(found) != 1:
         texts = [*names, *(text for _, sheet in sheets for text in _texts(sheet.rows[:HEADER_WITHIN_ROWS]))]
-        several = f"{len(found)} of its sheets are such, and which one counts is not said"
-        raise wrong_return(several if found else f"it looks like {_described(' '.join(map(_folded, texts)))}")
+        if found:
+            raise wrong_return(f"{len(found)} of its sheets are such, and which one counts is not said")
+        aside = f" ({hidden} hidden sheets are not looked at)" if hidden else ""
+        raise wrong_return(f"it looks like {_described(' '.join(map(_folded, texts)))}{aside}")
     number, sheet, layout = found[0]
     missing = [name for name in IDENTIFYING if name not in {*layout.identifying, "region_code"}]
     if missing:
@@ -429,7 +431,7 @@ def _labels(rows: Sequence[Sequence[Value]]) -> dict[str, Value]:
                 continue
             head, colon, tail = cell.partition(":")
             name = next((name for name, spellings in LABELS.items() if _folded(head) in spellings), None)
-            if name is None or name in found:
+            if name is None or found.get(name):
                 continue
             behind = tail.strip() if colon else ""
             found[name] = behind or next((right for right in row[position + 1 :] if _trimmed(right)), "")

@@ -177,7 +177,7 @@ def _choose_return(workbook: calamine.CalamineWorkbook, parts: Parts) -> tuple[k
                 merged[top : bottom + 1] = b"\1" * len(merged[top : bottom + 1])
         sheets.append((index + 1, kh03.Sheet(rows, sheet.start[1] if sheet.start else 0, cells.valueless, merged)))
     names = [workbook.sheet_names[index] for index in visible]
-    return kh03.choose(sheets, names), _left_aside(hidden, parts)
+    return kh03.choose(sheets, names, hidden), _left_aside(hidden, parts)
 
 
 @dataclass

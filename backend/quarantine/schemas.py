@@ -49,7 +49,9 @@ class Entry(Schema):
     row_number: int = Field(description="its line there", examples=[412])
     opened_at: datetime = Field(description="when it came, UTC", examples=["2026-01-31T02:00:09+00:00"])
     closed_at: datetime | None = Field(description="when it was settled, UTC", examples=["2026-02-01T02:00:09+00:00"])
-    closed_reason: str | None = Field(description="resolved, corrected, merged or discarded", examples=["corrected"])
+    closed_reason: str | None = Field(
+        description="resolved, corrected, merged, superseded or discarded", examples=["corrected"]
+    )
 
 
 class EntryDetail(Entry):

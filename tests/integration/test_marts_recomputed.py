@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from elt import sample_data
+from elt import sample_data, sample_returns
+from tests.recomputed_beds import bed_marts, frame
 
 pytestmark = pytest.mark.integration
 
@@ -101,10 +102,15 @@ def night(request, warehouse, tmp_path):
     """A published night on invented drops, and one on the real folder."""
     if request.param == "sample":
         paths = sample_data.generate(tmp_path / "drops", patients=300, seed=7, dirty=True)
+        returns = sample_returns.generate(tmp_path / "returns", seed=7)
     else:
-        paths = sorted((request.getfixturevalue("real_data") / "medilink").glob("*.csv"))
+        real_data = request.getfixturevalue("real_data")
+        paths = sorted((real_data / "medilink").glob("*.csv"))
+        returns = sorted((real_data / "nhs_kh03").iterdir())
     for path in paths:
         warehouse.drop(path.name, path.read_bytes())
+    for path in returns:
+        warehouse.drop_return(path.name, path.read_bytes())
     warehouse.run(f"night-{uuid.uuid4()}")
     return warehouse
 
@@ -115,17 +121,22 @@ def test_every_mart_is_what_pandas_makes_of_the_production_tables(night, admin):
     }
     run_date = night.ask("select (started_at at time zone 'UTC')::date from audit.batches")[0][0]
     expected = Recomputed(frames, run_date, night.settings.research_pseudonym_key.get_secret_value()).marts()
+    beds = bed_marts(rows_of(table(admin, "public.bed_occupancy_returns")))
     published = {
         f"{schema}.{name}"
         for schema, name in night.ask(
             "select schemaname, tablename from pg_tables where schemaname in ('analytics', 'research')"
         )
     }
-    assert published == expected.keys()
+    assert published == expected.keys() | beds.keys()
     for name, (key, rows) in expected.items():
         actual = table(admin, name)
         assert sorted(actual.columns) == sorted(rows.columns), name
         compare(name, cells(actual, key), cells(rows, key))
+    for name, (key, rows) in beds.items():
+        actual, recomputed = frame(rows_of(table(admin, name))), frame(rows)
+        assert sorted(actual.columns) == sorted(recomputed.columns), name
+        compare(name, cells(actual, key), cells(recomputed, key))
 
 
 def table(admin, name):
