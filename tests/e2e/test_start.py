@@ -177,7 +177,7 @@ def test_the_api_answers_with_a_token_of_the_local_client_only(clone):
     assert (status, json.loads(body)["total_patients"]) == (200, 2000)
     status, body = clone.get("/api/patients?per_page=3", token)
     assert (status, len(json.loads(body))) == (200, 3)
-    # The invented NHS returns of 8 quarters, the fullest first; an organisation without beds has no rate, and comes last.
+    # The invented NHS returns of 8 quarters, the fullest first; who has no beds has no rate, and comes last.
     status, body = clone.get("/nhs-data/occupancy?per_page=1000", token)
     beds = json.loads(body)
     assert (status, len({(row["year"], row["quarter"]) for row in beds})) == (200, 8)
