@@ -30,16 +30,17 @@ def bed_marts(returns):
         ]
         is_ranked = fact["region_code"] is not None and fact["occupancy_rate"] is not None
         fact["rank_in_region"] = 1 + sum(rate > fact["occupancy_rate"] for rate in peers) if is_ranked else None
+        fact["ranked_in_region_count"] = len(peers) if fact["region_code"] is not None else None
     return {
         "analytics.dim_organisations": (["organisation_code"], _organisations(facts)),
         "analytics.fct_bed_occupancy": (["bed_occupancy_id"], facts),
-        "analytics.bed_pressure": (["organisation_code", "year", "quarter"], _pressure(by_series)),
+        "analytics.bed_pressure": (["bed_occupancy_id"], _pressure(by_series)),
     }
 
 
 def _number(fact):
     """Quarters counted one after another."""
-    return 4 * fact["year"] + int(fact["quarter"][1])
+    return 4 * fact["year"] + int(fact["quarter"][1]) - 1
 
 
 def _rate(row):
@@ -60,6 +61,7 @@ def _fact(row):
     return {column: row[column] for column in copied} | {
         "bed_occupancy_id": row["id"],
         "nhs_year_name": f"{row['year']}-{(row['year'] + 1) % 100:02}",
+        "quarter_index": _number(row),
         "beds_available": row["beds_available"],
         "beds_occupied": row["beds_occupied"],
         "occupancy_rate": rate,
@@ -76,20 +78,30 @@ def _compare(fact, number, series):
     for column, back in (("occupancy_rate_change_on_quarter", 1), ("occupancy_rate_change_on_year", 4)):
         before = series.get(number - back, {}).get("occupancy_rate")
         fact[column] = None if None in {rate, before} else rate - before
-    history = [
-        earlier["occupancy_rate"]
+    changes = [
+        abs(earlier["occupancy_rate"] - series[place - 1]["occupancy_rate"])
         for place, earlier in series.items()
-        if place < number and earlier["occupancy_rate"] is not None
+        if place < number
+        and earlier["occupancy_rate"] is not None
+        and series.get(place - 1, {}).get("occupancy_rate") is not None
     ]
-    reasons = []
-    if rate is not None:
-        if rate > 1:
-            reasons.append("above 100 %")
-        if len(history) >= 4 and rate > max(history) + Fraction("0.1"):
-            reasons.append("more than 10 points above its own history")
-        if len(history) >= 4 and rate < min(history) - Fraction("0.1"):
-            reasons.append("more than 10 points below its own history")
-    fact["is_flagged"], fact["flag_reason"] = bool(reasons), "; ".join(reasons) or None
+    change = fact["occupancy_rate_change_on_quarter"]
+    usual = sum(changes) / len(changes) if changes else None
+    fact["is_above_100_pct"] = rate is not None and rate > 1
+    fact["is_unusual_change"] = (
+        change is not None and len(changes) >= 4 and abs(change) >= max(Fraction("0.05"), 3 * usual)
+    )
+    reasons = ["occupancy above 100 %"] if fact["is_above_100_pct"] else []
+    if fact["is_unusual_change"]:
+        verb = "rose" if change > 0 else "fell"
+        reasons.append(f"occupancy {verb} by {_points(change)} points, changes by {_points(usual)} are usual")
+    fact["review_reason"] = "; ".join(reasons) or None
+
+
+def _points(change):
+    """A change of a share in percentage points, to one place, half up."""
+    tenths = int(abs(change) * 1000 + Fraction(1, 2))
+    return f"{tenths // 10}.{tenths % 10}"
 
 
 def _organisations(facts):
@@ -129,20 +141,24 @@ def _pressure(by_series):
         for number, fact in series.items():
             rate = fact["occupancy_rate"]
             year = [series.get(number - back, {}).get("occupancy_rate") for back in range(4)]
-            left_out = {"bed_occupancy_id", "bed_type", "sector", "published_occupancy_rate", "is_rate_as_published"}
+            left_out = {"bed_type", "sector", "published_occupancy_rate", "is_rate_as_published", "published_on"}
+            bands = (
+                (Fraction(1), "Above 100 %"),
+                (Fraction("0.92"), "92 % and above"),
+                (Fraction("0.85"), "85 % to 92 %"),
+            )
+            band = "No beds" if fact["beds_available"] == 0 else "Not given"
+            if rate is not None:
+                reached = (name for edge, name in bands if rate > edge or (rate == edge and edge < 1))
+                band = next(reached, "Below 85 %")
             rows.append(
                 {column: value for column, value in fact.items() if column not in left_out}
                 | {
-                    "pressure": "Unknown"
-                    if rate is None
-                    else "Above 92 %"
-                    if rate > Fraction("0.92")
-                    else "Above 85 %"
-                    if rate > Fraction("0.85")
-                    else "Up to 85 %",
+                    "pressure": band,
                     "occupancy_rate_4_quarter_average": None if None in year else sum(year) / 4,
-                    "is_above_85_pct": rate is not None and rate > Fraction("0.85"),
-                    "is_above_92_pct": rate is not None and rate > Fraction("0.92"),
+                    "quarters_at_92_pct_count": sum(known is not None and known >= Fraction("0.92") for known in year),
+                    "is_at_85_pct": rate is not None and rate >= Fraction("0.85"),
+                    "is_at_92_pct": rate is not None and rate >= Fraction("0.92"),
                 }
             )
     return rows

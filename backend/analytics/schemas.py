@@ -217,7 +217,7 @@ class BedOccupancy(Schema):
     )
     nhs_year_name: str = Field(description="NHS year as it is written, 2019-20", examples=["2019-20"])
     pressure: str = Field(
-        description="Below 85 %, 85 % to 92 %, 92 % and above, Above 100 %, or No beds (none were available)",
+        description="Below 85 %, 85 % to 92 %, 92 % and above, Above 100 %, No beds (none were available) or Not given",
         examples=["85 % to 92 %"],
     )
     review_reason: str | None = Field(
@@ -226,11 +226,13 @@ class BedOccupancy(Schema):
     )
     year: int = Field(description="calendar year in which the NHS year starts", examples=[2019])
     quarter_index: int = Field(description="Quarters counted through; the quarter before is one less", examples=[8078])
-    beds_available: float = Field(
-        description="beds available overnight, average per day of the quarter", examples=[1193.913]
+    beds_available: float | None = Field(
+        description="beds available overnight, average per day of the quarter; null where not given",
+        examples=[1193.913],
     )
-    beds_occupied: float = Field(
-        description="beds occupied overnight, average per day of the quarter", examples=[1080.25]
+    beds_occupied: float | None = Field(
+        description="beds occupied overnight, average per day of the quarter; null where not given",
+        examples=[1080.25],
     )
     occupancy_rate: float | None = Field(
         description="occupied by available beds, 0 to 1, seldom above; null where none were available",

@@ -13,13 +13,15 @@ averaged as (
 
     select
         *,
-        count(occupancy_rate) over year_to_date as rate_count,
-        avg(occupancy_rate) over year_to_date as average_rate
+        count(occupancy_rate) over four_quarters as rate_count,
+        avg(occupancy_rate) over four_quarters as average_rate,
+        count(*) filter (where occupancy_rate >= 0.92) over four_quarters
+            as quarters_at_92_pct_count
     from returns
-    window year_to_date as (
+    window four_quarters as (
         partition by organisation_code
-        order by quarter_start_on
-        range between interval '9 months' preceding and current row
+        order by quarter_index
+        range between 3 preceding and current row
     )
 
 ),
@@ -27,19 +29,23 @@ averaged as (
 final as (
 
     select
+        bed_occupancy_id,
         organisation_code,
         organisation_name,
         region_code,
         quarter,
         nhs_year_name,
         case
-            when occupancy_rate > 0.92 then 'Above 92 %'
-            when occupancy_rate > 0.85 then 'Above 85 %'
-            when occupancy_rate is not null then 'Up to 85 %'
-            else 'Unknown'
+            when occupancy_rate > 1 then 'Above 100 %'
+            when occupancy_rate >= 0.92 then '92 % and above'
+            when occupancy_rate >= 0.85 then '85 % to 92 %'
+            when occupancy_rate is not null then 'Below 85 %'
+            when beds_available = 0 then 'No beds'
+            else 'Not given'
         end as pressure,
-        flag_reason,
+        review_reason,
         year,
+        quarter_index,
         beds_available,
         beds_occupied,
         occupancy_rate,
@@ -48,12 +54,14 @@ final as (
         occupancy_rate_change_on_quarter,
         occupancy_rate_change_on_year,
         rank_in_region,
-        coalesce(occupancy_rate > 0.85, false) as is_above_85_pct,
-        coalesce(occupancy_rate > 0.92, false) as is_above_92_pct,
-        is_flagged,
+        ranked_in_region_count,
+        quarters_at_92_pct_count,
+        coalesce(occupancy_rate >= 0.85, false) as is_at_85_pct,
+        coalesce(occupancy_rate >= 0.92, false) as is_at_92_pct,
+        is_above_100_pct,
+        is_unusual_change,
         quarter_start_on,
-        quarter_end_on,
-        published_on
+        quarter_end_on
     from averaged
 
 )

@@ -8,75 +8,72 @@ returns as (
 
 ),
 
--- What came before stands in the rows before, where no quarter is missing.
+joined as (
+
+    select
+        returns.*,
+        returns.year * 4
+        + right(returns.quarter, 1)::integer
+        - 1 as quarter_index,
+        returns.occupancy_rate
+        - quarter_before.occupancy_rate as occupancy_rate_change_on_quarter,
+        returns.occupancy_rate
+        - year_before.occupancy_rate as occupancy_rate_change_on_year
+    from returns
+    left join returns as quarter_before
+        on
+            returns.organisation_code = quarter_before.organisation_code
+            and returns.bed_type = quarter_before.bed_type
+            and returns.sector = quarter_before.sector
+            and returns.quarter_start_on
+            = quarter_before.quarter_end_on + 1
+    left join returns as year_before
+        on
+            returns.organisation_code = year_before.organisation_code
+            and returns.bed_type = year_before.bed_type
+            and returns.sector = year_before.sector
+            and returns.quarter = year_before.quarter
+            and returns.year = year_before.year + 1
+
+),
+
 compared as (
 
     select
         *,
-        lag(occupancy_rate) over quarters as rate_of_row_before,
-        lag(quarter_start_on) over quarters as start_of_row_before,
-        count(occupancy_rate) over earlier as earlier_rate_count,
-        min(occupancy_rate) over earlier as lowest_earlier_rate,
-        max(occupancy_rate) over earlier as highest_earlier_rate
-    from returns
-    window
-        quarters as (
-            partition by organisation_code, bed_type, sector
-            order by quarter_start_on
-        ),
-        earlier as (
-            partition by organisation_code, bed_type, sector
-            order by quarter_start_on
-            rows between unbounded preceding and 1 preceding
-        )
+        rank() over (
+            partition by region_code, quarter_start_on, bed_type, sector
+            order by occupancy_rate desc nulls last
+        ) as rank_in_region,
+        count(occupancy_rate) over (
+            partition by region_code, quarter_start_on, bed_type, sector
+        ) as ranked_in_region_count,
+        count(occupancy_rate_change_on_quarter) over earlier
+            as earlier_change_count,
+        avg(abs(occupancy_rate_change_on_quarter)) over earlier
+            as usual_change
+    from joined
+    window earlier as (
+        partition by organisation_code, bed_type, sector
+        order by quarter_start_on
+        rows between unbounded preceding and 1 preceding
+    )
 
 ),
 
-joined as (
+judged as (
 
     select
-        compared.*,
-        case
-            when
-                compared.start_of_row_before
-                = compared.quarter_start_on - interval '3 months'
-                then compared.rate_of_row_before
-        end as rate_quarter_before,
-        year_before.occupancy_rate as rate_year_before,
-        case
-            when
-                compared.region_code is not null
-                and compared.occupancy_rate is not null
-                then
-                    rank() over (
-                        partition by
-                            compared.region_code,
-                            compared.quarter_start_on,
-                            compared.bed_type,
-                            compared.sector
-                        order by compared.occupancy_rate desc nulls last
-                    )
-        end as rank_in_region,
-        coalesce(compared.occupancy_rate > 1, false) as is_above_100_pct,
-        -- A year of its own rates is the least that tells what is usual.
+        *,
+        coalesce(occupancy_rate > 1, false) as is_above_100_pct,
+        -- Fewer than a year of changes do not tell what is usual.
         coalesce(
-            compared.earlier_rate_count >= 4
-            and compared.occupancy_rate > compared.highest_earlier_rate + 0.1,
+            earlier_change_count >= 4
+            and abs(occupancy_rate_change_on_quarter)
+            >= greatest(0.05, 3 * usual_change),
             false
-        ) as is_above_own_history,
-        coalesce(
-            compared.earlier_rate_count >= 4
-            and compared.occupancy_rate < compared.lowest_earlier_rate - 0.1,
-            false
-        ) as is_below_own_history
+        ) as is_unusual_change
     from compared
-    left join returns as year_before
-        on
-            compared.organisation_code = year_before.organisation_code
-            and compared.bed_type = year_before.bed_type
-            and compared.sector = year_before.sector
-            and compared.quarter = year_before.quarter
-            and compared.year = year_before.year + 1
 
 ),
 
@@ -93,32 +90,47 @@ final as (
         sector,
         nullif(concat_ws(
             '; ',
-            case when is_above_100_pct then 'above 100 %' end,
+            case when is_above_100_pct then 'occupancy above 100 %' end,
             case
-                when is_above_own_history
-                    then 'more than 10 points above its own history'
-            end,
-            case
-                when is_below_own_history
-                    then 'more than 10 points below its own history'
+                when is_unusual_change
+                    then
+                        'occupancy '
+                        || case
+                            when occupancy_rate_change_on_quarter > 0
+                                then 'rose'
+                            else 'fell'
+                        end
+                        || ' by '
+                        || to_char(
+                            100 * abs(occupancy_rate_change_on_quarter),
+                            'FM990.0'
+                        )
+                        || ' points, changes by '
+                        || to_char(100 * usual_change, 'FM990.0')
+                        || ' are usual'
             end
-        ), '') as flag_reason,
+        ), '') as review_reason,
         year,
+        quarter_index,
         beds_available,
         beds_occupied,
         occupancy_rate,
         published_occupancy_rate,
-        occupancy_rate - rate_quarter_before
-            as occupancy_rate_change_on_quarter,
-        occupancy_rate - rate_year_before as occupancy_rate_change_on_year,
-        rank_in_region,
+        occupancy_rate_change_on_quarter,
+        occupancy_rate_change_on_year,
+        case
+            when region_code is not null and occupancy_rate is not null
+                then rank_in_region
+        end as rank_in_region,
+        case when region_code is not null then ranked_in_region_count end
+            as ranked_in_region_count,
         is_rate_as_published,
-        is_above_100_pct or is_above_own_history or is_below_own_history
-            as is_flagged,
+        is_above_100_pct,
+        is_unusual_change,
         quarter_start_on,
         quarter_end_on,
         published_on
-    from joined
+    from judged
 
 )
 
