@@ -177,12 +177,13 @@ def test_the_api_answers_with_a_token_of_the_local_client_only(clone):
     assert (status, json.loads(body)["total_patients"]) == (200, 2000)
     status, body = clone.get("/api/patients?per_page=3", token)
     assert (status, len(json.loads(body))) == (200, 3)
-    # The invented NHS returns: 8 quarters, of the newest of which every organisation has a rate or says why not.
+    # The invented NHS returns of 8 quarters, the fullest first; who has no beds has no rate, and comes last.
     status, body = clone.get("/nhs-data/occupancy?per_page=1000", token)
     beds = json.loads(body)
     assert (status, len({(row["year"], row["quarter"]) for row in beds})) == (200, 8)
     assert {row["organisation_name"] for row in beds}.isdisjoint({"England", "ENGLAND"})
-    assert [row["occupancy_rate"] for row in beds] == sorted((row["occupancy_rate"] for row in beds), reverse=True)
+    rates = [row["occupancy_rate"] for row in beds]
+    assert rates == sorted(rates, key=lambda rate: -1 if rate is None else rate, reverse=True)
     status, body = clone.get("/nhs-data/summary", token)
     assert [row["organisation_count"] for row in json.loads(body)] == [
         sum((row["year"], row["quarter"]) == (quarter["year"], quarter["quarter"]) for row in beds)
