@@ -6,7 +6,6 @@ see is decided by row-level security, from the scope that the access matrix give
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
@@ -79,24 +78,12 @@ def connect(app: Flask, settings: Settings) -> None:
         },
     }
     db.init_app(app)
-    with app.app_context():
-        db.engine.dialect.do_ping = _is_open  # type: ignore[assignment, method-assign]
 
     @app.teardown_appcontext
     def release(_: BaseException | None) -> None:
         # An unfinished transaction is rolled back when its connection returns to the pool.
         if pooled := g.pop("pooled", None):
             pooled.close()
-
-
-def _is_open(connection: Connection) -> bool:
-    """Whether the pool may hand out a connection: where the server has closed it, and only there, is something to read.
-
-    In place of SQLAlchemy's ping, which is one more round trip for each request.
-    """
-    unread = select.poll()
-    unread.register(connection.fileno(), select.POLLIN)
-    return not unread.poll(0)
 
 
 def fetch_one(query: str, **parameters: Any) -> Row:

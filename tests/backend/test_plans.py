@@ -65,6 +65,7 @@ VALUES = {
     "page": "300",
     "limit": "100",
     "count": "true",
+    "days": "30",
 }
 PER_ADDRESS = {
     "/api/facilities?state": "Kano",
