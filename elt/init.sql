@@ -32,7 +32,7 @@ begin
     execute format('grant connect on database %I to loader, transformer, api_read, api_write, auditor, bi_reader', current_database());
     execute format('revoke connect, temporary on database %I from public', current_database());
     execute format('grant temporary on database %I to loader, transformer', current_database());
-    -- dbt makes analytics_next, research_next and dbt_staging anew in each run; publishing renames them.
+    -- analytics_next, research_next, dbt_sources and dbt_staging are made anew in each run; publishing renames the first two.
     execute format('grant create on database %I to transformer', current_database());
 end
 $$;

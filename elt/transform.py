@@ -28,6 +28,10 @@ LAYERS = {
     "analytics": ("path:models/marts/analytics", "path:models/research"),
 }
 
+# What dbt reads. The API goes on writing meanwhile: a model and its test must see the same rows (decision 0019).
+SOURCES = ("facilities", "patients", "medical_records", "triage_visits", "bed_occupancy_returns")
+SOURCES_SCHEMA = "dbt_sources"
+
 GOOD = ("success", "pass", "warn", "no-op")
 TESTS = ("test", "unit_test")
 
@@ -41,7 +45,8 @@ class TransformFailed(Exception):
 def build(connection: Connection, settings: Settings, batch_id: int, layer: str) -> None:
     """Build and test one layer for this batch.
 
-    The first layer makes the schemas anew: leftovers of a killed run never take part. `connection` acts as loader.
+    The first layer makes the schemas anew, and copies what dbt reads, all of it as of one moment: leftovers of a killed
+    run never take part. `connection` acts as loader.
     Raises `TransformFailed` naming each failed node, its model and how many rows failed; values never appear in it.
     """
     if len(settings.research_pseudonym_key.get_secret_value()) < 32:
@@ -59,13 +64,14 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
         if layer == next(iter(LAYERS)):
             connection.execute("delete from audit.dbt_results where batch_id = %s", [batch_id])
             connection.execute("set local role transformer")
-            connection.execute("drop schema if exists analytics_next, research_next cascade")
-            connection.execute("create schema analytics_next")
-            connection.execute("create schema research_next")
+            connection.execute(f"drop schema if exists analytics_next, research_next, {SOURCES_SCHEMA} cascade")
+            for schema in ("analytics_next", "research_next", SOURCES_SCHEMA):
+                connection.execute(f"create schema {schema}")
+            _copy_sources(connection)
     target = settings.medilink_home / "dbt"
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
-    variables = json.dumps({"run_date": run_date.isoformat()})
+    variables = json.dumps({"run_date": run_date.isoformat(), "sources_schema": SOURCES_SCHEMA})
     answer = dbt(settings, target, "build", "--target", "next", "--vars", variables, "--select", *LAYERS[layer])
     if not results.exists():
         raise TransformFailed(f"dbt could not start on the layer {layer}: {_first_error(answer)}")
@@ -78,6 +84,17 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
     ]
     if failed or answer.returncode:
         raise TransformFailed(f"layer {layer}: " + ("; ".join(failed) or _first_error(answer)))
+
+
+def _copy_sources(connection: Connection) -> None:
+    """Copy every source by one statement, which sees the database as of one moment."""
+    copies = [f"{SOURCES_SCHEMA}.{name}" for name in SOURCES]
+    for name, copy in zip(SOURCES, copies, strict=True):
+        connection.execute(f"create table {copy} (like public.{name})")
+    inserts = [f"insert into {copy} select * from public.{name}" for name, copy in zip(SOURCES, copies, strict=True)]
+    others = ", ".join(f"copy_{number} as ({insert})" for number, insert in enumerate(inserts[1:]))
+    connection.execute(f"with {others} {inserts[0]}")
+    connection.execute(f"analyze {', '.join(copies)}")
 
 
 def generate_docs(settings: Settings) -> Path:

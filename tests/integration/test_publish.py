@@ -45,6 +45,22 @@ def schemas(warehouse):
     }
 
 
+def test_what_the_api_writes_during_a_build_is_the_next_releases(published, admin):
+    batch_id = published.begin("beside the api")
+    published.build(batch_id, "staging")
+    admin.execute(
+        "insert into public.facilities (name, state, source, _first_client) values ('Ife', 'OSUN', 'api', 'it')"
+    )
+    for layer in ("marts", "analytics"):
+        published.build(batch_id, layer)
+    published.publish(batch_id)
+    published.end(batch_id)
+    facilities = "select facility_name from analytics.dim_facilities order by facility_id"
+    assert read_as_api(published, facilities) == [("Ikeja Hospital",), ("Epe Clinic",)]
+    published.run(f"night-{uuid.uuid4()}")
+    assert read_as_api(published, facilities) == [("Ikeja Hospital",), ("Epe Clinic",), ("Ife",)]
+
+
 def test_a_night_ends_published_archived_and_documented(published):
     report = published.report()
     assert report.state == "succeeded"

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from elt import transform
+
 DBT = Path(__file__).parents[2] / "dbt"
 MODELS = {path.stem: path for path in sorted((DBT / "models").rglob("*.sql"))}
 STAGING = {name for name, path in MODELS.items() if path.is_relative_to(DBT / "models" / "staging")}
@@ -143,6 +145,10 @@ def test_every_source_has_freshness_and_described_columns(source: dict[str, Any]
     assert table["description"]
     assert [column["name"] for column in table["columns"] if not column.get("description")] == []
     assert f"stg_{table['name']}" in STAGING
+
+
+def test_a_night_copies_every_source() -> None:
+    assert set(transform.SOURCES) == {table.get("identifier", table["name"]) for _, table in SOURCES}
 
 
 def test_every_macro_is_documented() -> None:
