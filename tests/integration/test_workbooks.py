@@ -191,8 +191,8 @@ def test_hidden_sheets_macros_and_unknown_columns_are_warned_of(warehouse):
     assert sha256 == hashlib.sha256(data).hexdigest()
     assert warning.split("; ") == [
         "hidden sheets, which were not read: 1",
-        "other sheets, which were not read: 1",
         "macros, which were not run",
+        "other sheets, which were not read: 1",
         "columns that the contract does not know are kept in _extra: Ward",
     ]
 
