@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backend.database import fetch_first, fetch_one
 from backend.listing import Listing, columns
-from backend.pipeline.schemas import File, Health, Run, RunDetail, Step
+from backend.pipeline.schemas import Day, File, Run, RunDetail, Step
 
 RUNS = Listing(
     table="(select batch_id as id, run_key as run_id, * from audit.batches) as batches",
@@ -72,7 +72,7 @@ def health(days: int) -> str:
     body: str = fetch_one(
         f"""
         select coalesce(json_agg(row_to_json(newest)), '[]')::text
-        from (select {columns(Health)} from audit.pipeline_health order by run_on desc limit %(days)s) as newest
+        from (select {columns(Day)} from audit.pipeline_health order by run_on desc limit %(days)s) as newest
         """,
         days=days,
     )[0]

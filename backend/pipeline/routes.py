@@ -14,10 +14,10 @@ from backend.pipeline.airflow import NIGHT, DagRun
 from backend.pipeline.schemas import (
     UPLOAD_LIMIT,
     ByRunId,
+    Day,
     DroppedFile,
     File,
     FileParameters,
-    Health,
     HealthParameters,
     NewFile,
     NewRun,
@@ -30,7 +30,7 @@ from backend.problems import missing
 from backend.settings import settings
 from elt.contract import SUFFIXES
 
-pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run, Health)
+pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run, Day)
 drops.allow_large_uploads(pipeline, "upload_file", UPLOAD_LIMIT)
 
 
@@ -61,7 +61,7 @@ def get_run(path: ByRunId, query: Parameters) -> Response:
     return json_of(_in_airflow(path.run_id, found))
 
 
-@pipeline.get("/health", responses={200: array_of(Health)})
+@pipeline.get("/health", responses={200: array_of(Day)})
 def health(query: HealthParameters) -> Response:
     """The pipeline day by day, the newest first"""
     return Response(queries.health(query.days), content_type="application/json")

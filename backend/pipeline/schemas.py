@@ -119,7 +119,7 @@ class RunDetail(Schema):
     files: list[File] = Field(description="the files it found")
 
 
-class Health(Schema):
+class Day(Schema):
     """One day with a run (audit.pipeline_health)."""
 
     run_on: date = Field(description="the day, UTC", examples=["2026-01-31"])

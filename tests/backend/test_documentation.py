@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from backend.access import OPEN
 from backend.documentation.reference import committed
 from backend.problems import Api
+from backend.schema import Schema
 
 
 @pytest.mark.parametrize("path", committed(), ids=lambda path: path.name)
@@ -34,6 +35,21 @@ def references(node: object) -> Iterator[str]:
     elif isinstance(node, list):
         for child in node:
             yield from references(child)
+
+
+def test_no_two_schemas_share_a_name(app: Api) -> None:
+    """flask-openapi3 would merge them into one, which neither answer keeps."""
+
+    def descendants(model: type[Schema]) -> Iterator[type[Schema]]:
+        for child in model.__subclasses__():
+            yield child
+            yield from descendants(child)
+
+    names = [
+        f"{model.__module__}.{model.__name__}" for model in set(descendants(Schema)) if "backend." in model.__module__
+    ]
+    assert app.api_doc["components"]["schemas"].keys() & {name.rpartition(".")[2] for name in names}
+    assert [name for name in names if sum(other.endswith(f".{name.rpartition('.')[2]}") for other in names) > 1] == []
 
 
 def test_all_references_lead_somewhere(app: Api) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from backend.pipeline.schemas import File, Health, Run, RunDetail
+from backend.pipeline.schemas import Day, File, Run, RunDetail
 from backend.problems import MEANINGS, STATUSES, ProblemType
 from backend.quarantine import queries
 from backend.quarantine.schemas import Entry, EntryDetail, Reason
@@ -52,7 +52,7 @@ class TestRuns:
         ]
 
     def test_health_day_by_day(self, client: FlaskClient) -> None:
-        days = [Health.model_validate(day) for day in client.get("/api/pipeline/health").json or []]
+        days = [Day.model_validate(day) for day in client.get("/api/pipeline/health").json or []]
         assert [(str(day.run_on), day.failed_run_count, day.longest_run_seconds, day.file_count) for day in days] == [
             ("2026-02-01", 1, 60, 0),
             ("2026-01-31", 0, 60, 2),
