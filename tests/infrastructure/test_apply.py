@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import unquote_plus
 
+import psycopg
 import pytest
 
 from elt.contract import FEEDS
@@ -19,6 +20,7 @@ from elt.settings import Settings
 from tests.conftest import Warehouse
 from tests.infrastructure.conftest import REPOSITORY
 from tests.infrastructure.emulated import ACCOUNT, Emulated
+from tests.releases import release
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +50,7 @@ def test_no_secret_is_in_the_state(emulated: Emulated) -> None:
 
 
 def test_the_pipeline_lands_and_lets_go_of_drops_in_the_bucket(
-    emulated: Emulated, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    emulated: Emulated, settings: Settings, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in emulated.environment.items():
         monkeypatch.setenv(name, value)
@@ -64,10 +66,7 @@ def test_the_pipeline_lands_and_lets_go_of_drops_in_the_bucket(
     for feed in FEEDS:
         warehouse.load(batch_id, feed)
     warehouse.promote(batch_id)
-    with warehouse.connect("transformer") as connection:
-        # dbt has no part in this: as published, the file is let go.
-        connection.execute("update audit.ingest_files set status = 'published', published_at = now()")
-        connection.execute("insert into audit.releases (batch_id) values (%s)", [batch_id])
+    release(admin, batch_id)  # dbt has no part in this: as published, the file is let go.
     warehouse.archive(batch_id)
 
     assert warehouse.ask("select name from public.facilities") == [("Made Up Clinic",)]
