@@ -33,7 +33,7 @@ from local.postgres import free_port
 RUNS = int(os.environ.get("BENCHMARK_RUNS", "5"))
 # What start.sh has dropped: the newest of these; what is uploaded is older.
 KNOWN_QUARTERS = 8
-PORTS = ("API_PORT", "AIRFLOW_PORT", "S3_PORT", "POSTGRES_PORT")
+PORTS = ("API_PORT", "AIRFLOW_PORT", "S3_PORT", "POSTGRES_PORT", "DASHBOARD_PORT")
 PATIENCE_SECONDS = 180
 
 
