@@ -17,7 +17,8 @@ os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
 from moto.cloudtrail.models import CloudTrailBackend
 from moto.core.responses import ActionResult
-from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.ec2.exceptions import InvalidPermissionNotFoundError, InvalidSecurityGroupRuleIdNotFoundError
+from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule
 from moto.ec2.responses.instances import InstanceResponse
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.rds.models import RDSBackend
@@ -56,6 +57,20 @@ def queue_attributes(self: Queue, original=Queue.attributes.fget) -> dict:
 def rule_description(self: SecurityGroupRule) -> str | None:
     """A rule that refers to a group keeps its description."""
     return (self.ip_range or {}).get("Description") or (self.source_group or {}).get("Description")
+
+
+def told_by_its_id(revoke):
+    """A rule's id that is gone gets AWS's own answer, so that a revocation that the provider repeats is one."""
+
+    def revoked(self: SecurityGroupBackend, *arguments, security_rule_ids: list[str] | None = None, **others) -> None:
+        try:
+            revoke(self, *arguments, security_rule_ids=security_rule_ids, **others)
+        except InvalidPermissionNotFoundError as error:
+            if security_rule_ids:
+                raise InvalidSecurityGroupRuleIdNotFoundError(", ".join(security_rule_ids)) from error
+            raise
+
+    return revoked
 
 
 def monitor_instances(self: InstanceResponse) -> ActionResult:
@@ -98,6 +113,8 @@ DomainDispatcherApplication.__call__ = dispatch
 RDSResponse.describe_db_parameters = describe_db_parameters
 RDSBackend.create_db_instance = create_db_instance
 Queue.attributes = property(queue_attributes)
+SecurityGroupBackend.revoke_security_group_egress = told_by_its_id(SecurityGroupBackend.revoke_security_group_egress)
+SecurityGroupBackend.revoke_security_group_ingress = told_by_its_id(SecurityGroupBackend.revoke_security_group_ingress)
 SecurityGroupRule.description = property(rule_description)
 InstanceResponse.monitor_instances = monitor_instances
 
