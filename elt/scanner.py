@@ -25,6 +25,10 @@ MAX_FIELD_CHARACTERS = 1024 * 1024
 # Longer than any record can be; without this, a file without line ends would be held in memory whole.
 MAX_LINE_BYTES = 8 * 1024 * 1024
 
+# The last digits of a line's number; so many lines are numbered at once.
+LAST_DIGITS = [b"%03d" % line for line in range(1000)]
+PAGE_LINES = len(LAST_DIGITS)
+
 # UTF-8 taken for windows-1252 and written as UTF-8 again looks like this; the last is the mark of a lost letter.
 MOJIBAKE = (b"\xc3\x83\xc2", b"\xc3\x82\xc2", b"\xc3\xa2\xe2\x82\xac", b"\xc3\xa1\xc2", b"\xef\xbf\xbd")
 # Bytes that are rare otherwise, of which each of these has one.
@@ -65,6 +69,8 @@ class Scan:
     records: int = field(init=False, default=0)
     rejects: int = field(init=False, default=0)
     suspicious: int = field(init=False, default=0)
+    _page: int = field(init=False, default=-1)
+    _page_starts: list[bytes] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._lines = _Lines(self.source)
@@ -73,6 +79,8 @@ class Scan:
         delimiter = self.delimiter.encode()
         shared = b"".join(b"%d%b" % (label, delimiter) for label in self.labels)
         self._good = b"%d" + delimiter + shared + delimiter * 2 + b"%b\n"
+        labels = delimiter + shared + delimiter * 2
+        self._numbered = [digits + labels for digits in LAST_DIGITS]
         self._reject = b"%d" + delimiter + shared + b"%b" + delimiter + b"%b" + delimiter * width + b"\n"
         self._content = bytes(byte for byte in range(256) if byte not in delimiter + b"\n")
         self._edges = {b"", delimiter, b"\r", b"\n"}
@@ -116,20 +124,25 @@ class Scan:
             return
         text, shapes, unfinished = split
         records = text.split(b"\n")[:-1]
-        numbers = _record_numbers(text, first)
-        rows = list(map(self._good.__mod__, zip(numbers, records, strict=False)))
-        self.records += len(rows)
+        starts = self._starts(text, first)[: len(records)]
+        self.records += len(records)
         is_valid = chunk.isascii() or _is_utf8(chunk)
-        for index in self._odd(records, shapes, is_valid=is_valid):
-            record = records[index]
+        odd = self._odd(records, shapes, is_valid=is_valid)
+        rows = [b""] * (2 * len(records))
+        rows[::2] = starts
+        rows[1::2] = records
+        for index in odd:
+            record, number = records[index], int(starts[index].partition(self.delimiter.encode())[0])
             if is_valid and record and b'"' not in record:  # The delimiters are counted: there is nothing to parse.
                 self.rejects += 1
-                rows[index] = self._reject % (numbers[index], RowCode.WRONG_COLUMN_COUNT.encode(), b'"%b"' % record)
-                continue
-            self.records -= 1
-            lines = (record.replace(b"\0", b"\n") + b"\n").splitlines(keepends=True)
-            rows[index] = self._odd_record(iter(lines), numbers[index])[1]
-        yield b"".join(rows).replace(b"\0", b"\n")
+                row = self._reject % (number, RowCode.WRONG_COLUMN_COUNT.encode(), b'"%b"' % record)
+            else:
+                self.records -= 1
+                lines = (record.replace(b"\0", b"\n") + b"\n").splitlines(keepends=True)
+                row = self._odd_record(iter(lines), number)[1]
+            rows[2 * index : 2 * index + 2] = b"\n" if row else b"", row.removesuffix(b"\n")
+        rows.append(b"\n")
+        yield b"".join(rows).replace(b"\0", b"\n").removeprefix(b"\n")
         if unfinished:
             lines = unfinished.splitlines(keepends=True)
             yield self._odd_record(chain(lines, self._lines), self._lines.number - len(lines) + 1)[1]
@@ -158,6 +171,26 @@ class Scan:
             parts[::2] = [part.replace(b"\r\n", b"\n") for part in parts[::2]]
         parts[1::2] = [part.replace(b"\n", b"\0") for part in parts[1::2]]
         return b'"'.join(parts), shapes, unfinished
+
+    def _starts(self, text: bytes, first: int) -> list[bytes]:
+        """How the COPY row of each record of `text` begins, with the line before ended: the line it starts on, labels.
+
+        NUL stands for a line end inside a record. To write each number by itself would cost as much as all the rest of
+        the scan: a page of lines is numbered at once, and cut from.
+        """
+        starts: list[bytes] = []
+        for part in text.split(b"\0"):
+            end = first + part.count(b"\n") + 1
+            first += bool(starts)  # A later part begins within a record.
+            while first < end:
+                page, line = divmod(first, PAGE_LINES)
+                if page != self._page:
+                    self._page, before = page, b"\n%d" % page
+                    self._page_starts = [before + start for start in self._numbered]
+                starts += self._page_starts[line : line + end - first]
+                first = min(end, (page + 1) * PAGE_LINES)
+            first = end
+        return starts
 
     def _odd(self, records: list[bytes], shapes: bytes, *, is_valid: bool) -> Iterable[int]:
         """Indexes of the records that do not fit the header, are blank, or are not UTF-8."""
@@ -308,16 +341,6 @@ def _line_end(held: bytes, start: int) -> int:
     if 0 <= bare < len(held) - 1 and held[bare + 1 : bare + 2] != b"\n":
         return bare + 1
     return feed + 1 if feed >= 0 else -1
-
-
-def _record_numbers(text: bytes, first: int) -> list[int]:
-    """The line on which each record of `text` starts, where NUL stands for a line end inside a record."""
-    numbers = [first]
-    for part in text.split(b"\0"):
-        ended = part.count(b"\n")
-        numbers.extend(range(first + 1, first + ended + 1))
-        first += ended + 1
-    return numbers
 
 
 def _line_count(chunk: bytes) -> int:

@@ -95,7 +95,7 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory():
 
 def test_labels_stand_in_every_row():
     found = Scan([b"a,b\n1,2\n3\n"], labels=(7, 9))
-    assert b"".join(found.blocks()) == b'2,7,9,,,1,2\n3,7,9,wrong_column_count,"3",,\n'
+    assert b"".join(found.blocks()) == b'0002,7,9,,,1,2\n3,7,9,wrong_column_count,"3",,\n'
 
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6) | st.sampled_from(
