@@ -19,7 +19,6 @@ from pydantic import SecretStr
 
 from benchmarks.measure import Bench, bench, report, scaled
 from elt.pipeline import Pipeline
-from elt.transform import LAYERS
 
 DATABASE = "bench_build"
 PSEUDONYM_KEY = "benchmark-key-of-the-research-pseudonyms"
@@ -79,10 +78,9 @@ def seed(place: Bench, rows: int) -> None:
 
 
 def build(pipeline: Pipeline, run_key: str) -> None:
-    """The build as the night does it, layer by layer, into `analytics_next`; nothing is published."""
+    """The build as the night does it, into `analytics_next`; nothing is published."""
     batch_id = pipeline.begin(run_key)
-    for layer in LAYERS:
-        pipeline.build(batch_id, layer)
+    pipeline.build(batch_id)
     pipeline.end(batch_id)
 
 

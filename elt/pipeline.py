@@ -23,7 +23,7 @@ from elt.load_to_postgres import load_feed
 from elt.nhs_uploads import fetch_return
 from elt.publish import publish
 from elt.settings import Settings
-from elt.transform import LAYERS, build, generate_docs
+from elt.transform import build, generate_docs
 from elt.vocabulary import FileStatus
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ class Pipeline:
         self.end(batch_id)
         return batch_id
 
-    def build(self, batch_id: int, layer: str) -> None:
-        """Build and test one layer of the marts where no reader sees it."""
-        with self._step(batch_id, f"dbt_{layer}"), self.connect("loader") as connection:
-            build(connection, self.settings, batch_id, layer)
+    def build(self, batch_id: int) -> None:
+        """Build and test the marts where no reader sees them."""
+        with self._step(batch_id, "dbt_build"), self.connect("loader") as connection:
+            build(connection, self.settings, batch_id)
 
     def publish(self, batch_id: int) -> None:
         """Put the build before the readers, and write its docs."""
@@ -145,7 +145,7 @@ class Pipeline:
             ("extract", lambda: self.extract(batch_id, feeds)),
             *((f"load_{feed}", lambda feed=feed: self.load(batch_id, feed)) for feed in feeds),
             ("generate_ids_and_transform", lambda: self.promote(batch_id)),
-            *((f"dbt_{layer}", lambda layer=layer: self.build(batch_id, layer)) for layer in LAYERS),
+            ("dbt_build", lambda: self.build(batch_id)),
             ("publish", lambda: self.publish(batch_id)),
             ("archive_files", lambda: self.archive(batch_id)),
         ]

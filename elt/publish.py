@@ -57,7 +57,7 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
     """
     if not _exists(connection, "analytics_next"):
         if not connection.execute("select 1 from audit.releases where batch_id = %s", [batch_id]).fetchone():
-            raise NotPublishable(f"batch {batch_id}: nothing was built. Run the dbt layers first.")
+            raise NotPublishable(f"batch {batch_id}: nothing was built. Run the step dbt_build first.")
         _drop_replaced(connection)
         return
     _assert_whole(connection, batch_id, settings.medilink_home / "dbt" / "manifest.json")

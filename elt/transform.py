@@ -1,4 +1,4 @@
-"""Transform: let dbt build and test the marts, layer by layer, in schemas no reader sees.
+"""Transform: let dbt build and test the marts, in schemas no reader sees.
 
 Results go to `audit.dbt_results`.
 """
@@ -21,13 +21,6 @@ from elt.settings import REPOSITORY, Settings
 
 PROJECT = REPOSITORY / "dbt"
 
-# One Airflow task a layer: dbt's start-up is paid three times, not once a model.
-LAYERS = {
-    "staging": ("path:models/staging",),
-    "marts": ("path:models/marts/core", "path:models/marts/clinical", "path:models/marts/operations"),
-    "analytics": ("path:models/marts/analytics", "path:models/research"),
-}
-
 # What dbt reads. The API goes on writing meanwhile: a model and its test must see the same rows (decision 0019).
 SOURCES = ("facilities", "patients", "medical_records", "triage_visits", "bed_occupancy_returns")
 SOURCES_SCHEMA = "dbt_sources"
@@ -42,11 +35,11 @@ class TransformFailed(Exception):
     """A model could not be built or a test failed; what is published stays as it was."""
 
 
-def build(connection: Connection, settings: Settings, batch_id: int, layer: str) -> None:
-    """Build and test one layer for this batch.
+def build(connection: Connection, settings: Settings, batch_id: int) -> None:
+    """Build and test every model for this batch, by one call of dbt: its start is most of the time (decision 0020).
 
-    The first layer makes the schemas anew, and copies what dbt reads, all of it as of one moment: leftovers of a killed
-    run never take part. `connection` acts as loader.
+    The schemas are made anew, and what dbt reads is copied, all of it as of one moment: leftovers of a killed run never
+    take part. `connection` acts as loader.
     Raises `TransformFailed` naming each failed node, its model and how many rows failed; values never appear in it.
     """
     if len(settings.research_pseudonym_key.get_secret_value()) < 32:
@@ -54,36 +47,37 @@ def build(connection: Connection, settings: Settings, batch_id: int, layer: str)
             "RESEARCH_PSEUDONYM_KEY is not set, or too short: the pseudonyms of schema research need it. Set it, "
             "once and for all, to a random text of at least 32 characters (`openssl rand -hex 32`), and run again."
         )
-    # Layers run one after another: a dbt session still open belongs to a dead run, and must not write into this build.
+    # One build at a time: a dbt session still open belongs to a dead run, and must not write into this one.
     end_sessions(connection, APPLICATION)
     with connection.transaction():
         audit.assert_running(connection, batch_id)
         run_date = connection.execute(
             "select (started_at at time zone 'UTC')::date from audit.batches where batch_id = %s", [batch_id]
         ).fetchone()[0]  # type: ignore[index]
-        if layer == next(iter(LAYERS)):
-            connection.execute("delete from audit.dbt_results where batch_id = %s", [batch_id])
-            connection.execute("set local role transformer")
-            connection.execute(f"drop schema if exists analytics_next, research_next, {SOURCES_SCHEMA} cascade")
-            for schema in ("analytics_next", "research_next", SOURCES_SCHEMA):
-                connection.execute(f"create schema {schema}")
-            _copy_sources(connection)
+        connection.execute("delete from audit.dbt_results where batch_id = %s", [batch_id])
+        connection.execute("set local role transformer")
+        connection.execute(f"drop schema if exists analytics_next, research_next, {SOURCES_SCHEMA} cascade")
+        for schema in ("analytics_next", "research_next", SOURCES_SCHEMA):
+            connection.execute(f"create schema {schema}")
+        _copy_sources(connection)
     target = settings.medilink_home / "dbt"
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
     variables = json.dumps({"run_date": run_date.isoformat(), "sources_schema": SOURCES_SCHEMA})
-    answer = dbt(settings, target, "build", "--target", "next", "--vars", variables, "--select", *LAYERS[layer])
+    answer = dbt(
+        settings, target, "build", "--target", "next", "--vars", variables, "--exclude-resource-type", "exposure"
+    )
     if not results.exists():
-        raise TransformFailed(f"dbt could not start on the layer {layer}: {_first_error(answer)}")
+        raise TransformFailed(f"dbt could not start: {_first_error(answer)}")
     nodes = json.loads(results.read_text(encoding="utf-8"))["results"]
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     described = manifest["nodes"] | manifest["unit_tests"]
-    _record(connection, batch_id, layer, nodes, described)
+    _record(connection, batch_id, nodes, described)
     failed = [
         _sentence(node, described) for node in nodes if node["status"] not in GOOD and node["status"] != "skipped"
     ]
     if failed or answer.returncode:
-        raise TransformFailed(f"layer {layer}: " + ("; ".join(failed) or _first_error(answer)))
+        raise TransformFailed("; ".join(failed) or _first_error(answer))
 
 
 def _copy_sources(connection: Connection) -> None:
@@ -142,15 +136,13 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
     )
 
 
-def _record(
-    connection: Connection, batch_id: int, layer: str, nodes: list[dict[str, Any]], described: dict[str, Any]
-) -> None:
+def _record(connection: Connection, batch_id: int, nodes: list[dict[str, Any]], described: dict[str, Any]) -> None:
     rows = [
         {
             "batch": batch_id,
             "node": node["unique_id"],
             "type": node["unique_id"].split(".")[0],
-            "layer": layer,
+            "layer": _layer(node, described),
             "status": node["status"],
             "severity": _severity(node, described),
             "seconds": node["execution_time"],
@@ -177,6 +169,12 @@ def _record(
             """,
             rows,
         )
+
+
+def _layer(node: dict[str, Any], described: dict[str, Any]) -> str:
+    """The folder of `models/` that describes a node (`staging`, `marts`, `research`); `project` for others."""
+    kind, *folders = Path(described.get(node["unique_id"], {}).get("original_file_path", "")).parts or ("",)
+    return folders[0] if kind == "models" else "project"
 
 
 def _severity(node: dict[str, Any], described: dict[str, Any]) -> str | None:

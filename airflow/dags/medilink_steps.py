@@ -19,7 +19,7 @@ from elt.fetch_from_url import UrlRefused
 from elt.pipeline import Pipeline, describe
 from elt.publish import NotPublishable
 from elt.settings import Settings
-from elt.transform import LAYERS, TransformFailed
+from elt.transform import TransformFailed
 
 # No retry mends these.
 PERMANENT = (BatchEnded, NotPublishable, TransformFailed, UrlRefused)
@@ -79,9 +79,9 @@ def from_load_to_archive(batch_id: XComArg, feeds: tuple[str, ...]) -> None:
             night.promote(batch_id, feeds)
 
     @task
-    def build(batch_id: int, layer: str) -> None:
+    def dbt_build(batch_id: int) -> None:
         with closing_on_failure(batch_id) as night:
-            night.build(batch_id, layer)
+            night.build(batch_id)
 
     @task(outlets=[Asset("analytics")])
     def publish(batch_id: int) -> None:
@@ -94,7 +94,5 @@ def from_load_to_archive(batch_id: XComArg, feeds: tuple[str, ...]) -> None:
             night.archive(batch_id)
 
     loads = [load.override(task_id=f"load_{feed}")(batch_id, feed) for feed in feeds]
-    step = loads >> generate_ids_and_transform(batch_id)
-    for layer in LAYERS:
-        step = step >> build.override(task_id=f"dbt_{layer}")(batch_id, layer)
-    step >> publish(batch_id) >> archive_files(batch_id)
+    loaded = loads >> generate_ids_and_transform(batch_id)
+    loaded >> dbt_build(batch_id) >> publish(batch_id) >> archive_files(batch_id)

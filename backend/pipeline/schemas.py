@@ -85,9 +85,9 @@ class Run(Schema):
     run_id: str = Field(description="its id: Airflow's, or cli-…", examples=[A_RUN])
     id: int = Field(description="id of its batch", examples=[8])
     state: RunState = Field(description="where it stands", examples=[RunState.SUCCEEDED])
-    failed_step: str | None = Field(description="the step that ended it", examples=["dbt_marts"])
+    failed_step: str | None = Field(description="the step that ended it", examples=["dbt_build"])
     error_message: str | None = Field(
-        description="why, and what to do", examples=["batch 8: nothing was built. Run the dbt layers first."]
+        description="why, and what to do", examples=["batch 8: nothing was built. Run the step dbt_build first."]
     )
     started_at: datetime = Field(description="when it began, UTC", examples=["2026-01-31T02:00:00+00:00"])
     completed_at: datetime | None = Field(description="when it ended, UTC", examples=["2026-01-31T02:01:41+00:00"])
@@ -109,9 +109,9 @@ class RunDetail(Schema):
     run_id: str = Field(description="its id: Airflow's, or cli-…", examples=[A_RUN])
     id: int | None = Field(description="id of its batch; null until it has begun", examples=[8])
     state: RunState = Field(description="where it stands", examples=[RunState.SUCCEEDED])
-    failed_step: str | None = Field(description="the step that ended it", examples=["dbt_marts"])
+    failed_step: str | None = Field(description="the step that ended it", examples=["dbt_build"])
     error_message: str | None = Field(
-        description="why, and what to do", examples=["batch 8: nothing was built. Run the dbt layers first."]
+        description="why, and what to do", examples=["batch 8: nothing was built. Run the step dbt_build first."]
     )
     started_at: datetime | None = Field(description="when it began, UTC", examples=["2026-01-31T02:00:00+00:00"])
     completed_at: datetime | None = Field(description="when it ended, UTC", examples=["2026-01-31T02:01:41+00:00"])

@@ -18,9 +18,7 @@ STEPS = (
     "load_medical_records",
     "load_triage_visits",
     "generate_ids_and_transform",
-    "dbt_staging",
-    "dbt_marts",
-    "dbt_analytics",
+    "dbt_build",
     "publish",
     "archive_files",
 )

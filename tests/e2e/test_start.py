@@ -32,9 +32,7 @@ PIPELINE = {
     "extract",
     "load_facilities",
     "generate_ids_and_transform",
-    "dbt_staging",
-    "dbt_marts",
-    "dbt_analytics",
+    "dbt_build",
     "publish",
     "archive_files",
 }
@@ -148,7 +146,7 @@ def test_the_first_night_from_nothing(clone):
         "triage_visits.csv",
         "inserted",
         "parked",
-        "dbt_marts",
+        "dbt_build",
         "curl -H",
         "Airflow",
     ):

@@ -1,4 +1,4 @@
-"""A dbt that needs half a second: three layers of real tables out of real rows, one test, the files dbt leaves behind.
+"""A dbt that needs half a second: real tables out of real rows, one test, the files dbt leaves behind.
 
 It stands in for dbt's start-up of some seconds where a case is not about dbt (`DBT_EXECUTABLE`).
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 LAYERS = {
-    "path:models/staging": (
+    "staging": (
         """
         create schema if not exists dbt_staging;
         drop view if exists dbt_staging.stg_patients cascade;
@@ -21,7 +21,7 @@ LAYERS = {
         """,
         ["model.medilink.stg_patients"],
     ),
-    "path:models/marts/core": (
+    "marts": (
         """
         create table analytics_next.dim_facilities as
         select id as facility_id, name, state from public.facilities;
@@ -31,7 +31,7 @@ LAYERS = {
         """,
         ["model.medilink.dim_facilities", "model.medilink.dim_patients", "test.medilink.facilities_are_named.1"],
     ),
-    "path:models/marts/analytics": (
+    "research": (
         """
         create table analytics_next.facility_performance as
         select facility_id, count(*) as visits from public.triage_visits group by 1;
@@ -46,13 +46,12 @@ LAYERS = {
 
 
 def main() -> None:
-    """`build … --select LAYER… --target-path DIR`, and `docs generate`."""
+    """`build … --target-path DIR`, and `docs generate`."""
     target = Path(sys.argv[sys.argv.index("--target-path") + 1])
     target.mkdir(parents=True, exist_ok=True)
     if sys.argv[1] == "docs":
         (target / "static_index.html").write_text("docs", encoding="utf-8")
         return
-    statements, nodes = next(made for select, made in LAYERS.items() if select in sys.argv)
     with psycopg.connect(
         host=os.environ["POSTGRES_HOST"],
         port=os.environ["POSTGRES_PORT"],
@@ -62,11 +61,17 @@ def main() -> None:
         application_name=os.environ["PGAPPNAME"],
     ) as connection:
         connection.execute("set role transformer")
-        connection.execute(statements.encode())
+        for statements, _ in LAYERS.values():
+            connection.execute(statements.encode())
         unnamed = connection.execute("select count(*) from public.facilities where name is null").fetchone()
     described = {
-        node: {"resource_type": node.split(".")[0], "config": {}, "depends_on": {"nodes": []}}
-        for _, names in LAYERS.values()
+        node: {
+            "resource_type": node.split(".")[0],
+            "config": {},
+            "depends_on": {"nodes": []},
+            "original_file_path": f"models/{layer}/{node}.yml",
+        }
+        for layer, (_, names) in LAYERS.items()
         for node in names
     }
     results = [
@@ -77,7 +82,7 @@ def main() -> None:
             "adapter_response": {},
             "failures": unnamed[0] if unnamed and node.startswith("test") else None,
         }
-        for node in nodes
+        for node in described
     ]
     (target / "manifest.json").write_text(json.dumps({"nodes": described, "unit_tests": {}}), encoding="utf-8")
     (target / "run_results.json").write_text(json.dumps({"results": results}), encoding="utf-8")

@@ -291,9 +291,9 @@ class TestStatus:
 
     def test_of_a_failed_run_says_that_the_workbook_is_kept(self, client, warehouse):
         run_id = upload(client, "a.xlsx", workbook()).json["flow_run_id"]
-        warehouse.end(begun(warehouse, run_id), failed_step="dbt_marts", message="layer marts: it broke.")
+        warehouse.end(begun(warehouse, run_id), failed_step="dbt_build", message="it broke.")
         told = status(client, run_id)
         assert (told.state, told.message) == (
             "failed",
-            "layer marts: it broke. The workbook is kept: the next run takes it.",
+            "it broke. The workbook is kept: the next run takes it.",
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -47,12 +49,17 @@ def schemas(warehouse):
 
 def test_what_the_api_writes_during_a_build_is_the_next_releases(published, admin):
     batch_id = published.begin("beside the api")
-    published.build(batch_id, "staging")
-    admin.execute(
-        "insert into public.facilities (name, state, source, _first_client) values ('Ife', 'OSUN', 'api', 'it')"
-    )
-    for layer in ("marts", "analytics"):
-        published.build(batch_id, layer)
+    copy = "select to_regclass('dbt_sources.facilities')::oid"
+    before = published.ask(copy)
+    with ThreadPoolExecutor(1) as night:
+        build = night.submit(published.build, batch_id)
+        while published.ask(copy) == before and not build.done():
+            time.sleep(0.05)
+        admin.execute(
+            "insert into public.facilities (name, state, source, _first_client) values ('Ife', 'OSUN', 'api', 'it')"
+        )
+        assert not build.done()
+        build.result()
     published.publish(batch_id)
     published.end(batch_id)
     facilities = "select facility_name from analytics.dim_facilities order by facility_id"

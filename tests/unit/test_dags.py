@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from elt.settings import REPOSITORY
-from elt.transform import LAYERS
 
 DAGS = REPOSITORY / "airflow" / "dags"
 # As the DAG processor reads them, in a process of its own: Airflow's settings and log handlers stay out of this one.
@@ -42,7 +41,7 @@ json.dump({"errors": bag.import_errors, "dags": {
     for dag in bag.dags.values()
 }}, sys.stdout)
 """
-RELEASE = [f"dbt_{layer}" for layer in LAYERS] + ["publish", "archive_files"]
+RELEASE = ["dbt_build", "publish", "archive_files"]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from elt.settings import Settings
-from elt.transform import LAYERS, TransformFailed, _sentence, _severity, build
+from elt.transform import TransformFailed, _layer, _sentence, _severity, build
 
 
 @pytest.mark.parametrize("key", ["", "a" * 31])
@@ -17,7 +17,7 @@ def test_nothing_is_built_without_a_sound_key_for_the_pseudonyms(key):
     settings = Settings(_env_file=None, research_pseudonym_key=SecretStr(key))
     untouched = NonCallableMock(psycopg.Connection)
     with pytest.raises(TransformFailed, match="RESEARCH_PSEUDONYM_KEY"):
-        build(untouched, settings, 1, next(iter(LAYERS)))
+        build(untouched, settings, 1)
     assert untouched.mock_calls == []
 
 
@@ -56,3 +56,17 @@ def test_a_failure_names_the_test_the_model_and_the_rows(unique_id, status, fail
     node = {"unique_id": unique_id, "status": status, "failures": failures, "message": "value Canary is wrong"}
     assert _sentence(node, DESCRIBED) == sentence
     assert _severity(node, DESCRIBED) == severity
+
+
+@pytest.mark.parametrize(
+    ("unique_id", "path", "layer"),
+    [
+        ("model.medilink.stg_patients", "models/staging/stg_patients.sql", "staging"),
+        ("test.medilink.unique_id.0f", "models/marts/core/dim_patients.yml", "marts"),
+        ("test.medilink.every_visit", "tests/every_visit.sql", "project"),
+        ("operation.medilink.on-run-end-0", None, "project"),
+    ],
+)
+def test_a_result_knows_its_layer(unique_id, path, layer):
+    described = {unique_id: {"original_file_path": path}} if path else {}
+    assert _layer({"unique_id": unique_id}, described) == layer
