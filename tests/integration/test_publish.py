@@ -49,11 +49,14 @@ def schemas(warehouse):
 
 def test_what_the_api_writes_during_a_build_is_the_next_releases(published, admin):
     batch_id = published.begin("beside the api")
-    copy = "select to_regclass('dbt_sources.facilities')::oid"
-    before = published.ask(copy)
+
+    def copied():
+        return admin.execute("select to_regclass('dbt_sources.facilities')::oid").fetchone()
+
+    before = copied()
     with ThreadPoolExecutor(1) as night:
         build = night.submit(published.build, batch_id)
-        while published.ask(copy) == before and not build.done():
+        while copied() == before and not build.done():
             time.sleep(0.05)
         admin.execute(
             "insert into public.facilities (name, state, source, _first_client) values ('Ife', 'OSUN', 'api', 'it')"
