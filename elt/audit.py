@@ -172,6 +172,14 @@ def end_batch(
             _end_steps(connection, batch_id)
 
 
+def has_succeeded(connection: Connection, batch_id: int) -> bool:
+    """Whether the batch did all that it had to."""
+    row = connection.execute(
+        "select 1 from audit.batches where batch_id = %s and state = 'succeeded'", [batch_id]
+    ).fetchone()
+    return row is not None
+
+
 def _end_steps(connection: Connection, batch_id: int) -> None:
     """Steps whose process died without a word end with their batch; one that yet lives says itself how it ended."""
     connection.execute(

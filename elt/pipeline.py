@@ -125,9 +125,14 @@ class Pipeline:
             generate_docs(self.settings)
 
     def archive(self, batch_id: int) -> None:
-        """Let go of the input objects, and end the batch."""
-        with self._step(batch_id, "archive_files"), self.connect("loader") as connection:
-            archive_files(self.s3, connection, self.settings, batch_id)
+        """Let go of the input objects, and end the batch; repeating it when the batch has succeeded does nothing."""
+        try:
+            with self._step(batch_id, "archive_files"), self.connect("loader") as connection:
+                archive_files(self.s3, connection, self.settings, batch_id)
+        except audit.BatchEnded:
+            with self.connect("loader") as connection:
+                if not audit.has_succeeded(connection, batch_id):
+                    raise
         self.end(batch_id)
 
     def end(self, batch_id: int, failed_step: str | None = None, message: str | None = None) -> None:

@@ -61,6 +61,9 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
         _drop_replaced(connection)
         return
     _assert_whole(connection, batch_id, settings.medilink_home / "dbt" / "manifest.json")
+    with connection.transaction():
+        # Before it locks anything, so that whoever takes this batch over can end the session that holds the gate.
+        audit.assert_running(connection, batch_id)
     bind_to_facilities(connection, "analytics_next")
     _behind_the_gate(connection, lambda: _swap(connection, batch_id))
     _drop_replaced(connection)

@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import Connection
 
 from elt import audit
-from elt.database import end_sessions
+from elt.database import PIPELINE_OPTIONS, end_sessions
 from elt.settings import REPOSITORY, Settings
 
 PROJECT = REPOSITORY / "dbt"
@@ -112,9 +112,10 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
         "POSTGRES_DB": settings.postgres_db,
         "POSTGRES_SSLMODE": settings.postgres_sslmode,
         "PGAPPNAME": APPLICATION,
-        "PGTZ": "UTC",
+        "PGSERVICEFILE": str(PROJECT / "pg_service.conf"),
+        "PGSERVICE": APPLICATION,
         # A setting of the session, so that neither compiled SQL nor the database holds the key (decision 0012).
-        "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} -c medilink.pseudonym_key={pseudonym_key}",
+        "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} {PIPELINE_OPTIONS} -c medilink.pseudonym_key={pseudonym_key}",
     }
     command = [
         executable,

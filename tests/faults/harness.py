@@ -38,7 +38,7 @@ WHOM = f"""
     {FILES}
 """
 # Every table, ids and times aside: what refers to another row names it, provenance by the bytes it came from.
-TABLES = {
+ENTERED = {
     "facilities": f"""
         select name, state, lga, lat, lon, type, source, {WHERE_FROM} from public.facilities as rows {FILES}
     """,
@@ -76,6 +76,11 @@ TABLES = {
             sum(records_unchanged), sum(records_duplicate), sum(records_parked), sum(records_failed)
         from audit.etl_audit_log group by 1, 2
     """,
+    "open batches": "select 1 from audit.batches where state = 'running'",
+    "schemas": "select nspname from pg_namespace where nspname ~ '^(analytics|research)'",
+}
+# What the quick double of dbt makes of it.
+TABLES = ENTERED | {
     "dim_facilities": "select name, state from analytics.dim_facilities",
     "dim_patients": "select sex from analytics.dim_patients",
     "facility_performance": """
@@ -83,8 +88,6 @@ TABLES = {
         inner join public.facilities on id = facility_id
     """,
     "research_visits": "select triage_level, visits from research.research_visits",
-    "open batches": "select 1 from audit.batches where state = 'running'",
-    "schemas": "select nspname from pg_namespace where nspname ~ '^(analytics|research)'",
 }
 
 
@@ -103,24 +106,10 @@ class Night:
         """There while a night stands still."""
         return self.folder / "standing"
 
-    def start(
-        self,
-        run_key: str | None = None,
-        point: str | None = None,
-        when: str | None = None,
-        action: str = "kill",
-        *,
-        lease: float = LEASE_SECONDS,
-        patience: float = PATIENCE_SECONDS,
-        s3_timeout: float = 0,
-        log: str = "log",
-    ) -> subprocess.Popen[bytes]:
-        """Start a night; with a point, it is killed or stands still there."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to know to work on this warehouse."""
         settings = self.warehouse.settings
-        wanted = {
-            "point": point, "when": when, "action": action, "marker": str(self.marker), "lease": lease,
-            "patience": patience, "s3_timeout": s3_timeout,
-        }  # fmt: skip
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(REPOSITORY),
@@ -134,14 +123,30 @@ class Night:
             "AWS_ENDPOINT_URL": str(settings.aws_endpoint_url),
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
-            "NIGHT": json.dumps(wanted),
         }
-        if settings.dbt_executable:
-            environment["DBT_EXECUTABLE"] = settings.dbt_executable
+        return environment | ({"DBT_EXECUTABLE": settings.dbt_executable} if settings.dbt_executable else {})
+
+    def start(
+        self,
+        run_key: str | None = None,
+        point: str | None = None,
+        when: str | None = None,
+        action: str = "kill",
+        *,
+        lease: float = LEASE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        s3_timeout: float = 0,
+        log: str = "log",
+    ) -> subprocess.Popen[bytes]:
+        """Start a night; with a point, it is killed or stands still there."""
+        wanted = {
+            "point": point, "when": when, "action": action, "marker": str(self.marker), "lease": lease,
+            "patience": patience, "s3_timeout": s3_timeout,
+        }  # fmt: skip
         with (self.folder / log).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.night", run_key or f"night-{uuid.uuid4()}"],
-                env=environment | self.proxied | self.preload,
+                env=self.environment | {"NIGHT": json.dumps(wanted)} | self.proxied | self.preload,
                 cwd=REPOSITORY,
                 stdout=output,
                 stderr=output,
@@ -173,12 +178,22 @@ class Night:
         """What the nights said."""
         return (self.folder / log).read_text(encoding="utf-8")
 
-    def finish(self, run_key: str | None = None) -> float:
+    def finish(
+        self, run_key: str | None = None, *, lease: float = LEASE_SECONDS, limit: float = LIMIT_SECONDS
+    ) -> float:
         """A night without a fault, to its end; returns its seconds."""
         self.proxied, self.preload = {}, {}
         began = time.monotonic()
-        assert self.wait(self.start(run_key)) == 0, self.told()
+        process = self.start(run_key, lease=lease, patience=max(PATIENCE_SECONDS, 2 * lease))
+        assert self.wait(process, limit) == 0, self.told()
         return time.monotonic() - began
+
+    def marts(self) -> dict[str, str]:
+        """A hash of each mart that readers see, ids and all."""
+        found = self.warehouse.ask(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('analytics', 'research')"
+        )
+        return self.tables({name: f"select * from {name}" for (name,) in found})
 
     def tables(self, wanted: dict[str, str] | None = None) -> dict[str, str]:
         """A hash of each table, ids and times aside."""
@@ -191,6 +206,14 @@ class Night:
                 ).fetchall()[0][0]
                 for name, query in (wanted or TABLES).items()
             }
+
+
+def empty(warehouse: Warehouse) -> None:
+    """Leave no object in the bucket, nor any version of one: a test before may have used its name."""
+    name = warehouse.settings.s3_bucket_name
+    for page in warehouse.s3.get_paginator("list_object_versions").paginate(Bucket=name):
+        for item in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            warehouse.s3.delete_object(Bucket=name, Key=item["Key"], VersionId=item["VersionId"])
 
 
 def drop_everything(warehouse: Warehouse, folder: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
 import psycopg
 import pytest
 
+from elt.audit import LEASE_SECONDS
+from elt.database import KEEPALIVES
+from elt.transform import dbt
 from tests.faults.night import POINTS
 from tests.faults.proxies import wire
 
@@ -66,6 +70,50 @@ def test_a_half_open_connection_ends_in_a_takeover(pattern, night, line, undistu
     assert night.tables() == undisturbed.tables
     line.close()
     assert night.wait(stalled) == 1
+
+
+@pytest.mark.faults
+def test_with_the_real_lease_a_half_open_night_is_taken_over_within_two_minutes(
+    night, line, undisturbed, record_property
+):
+    line.pattern, line.fault = (ENTER,), "stall"
+    stalled = night.start(lease=LEASE_SECONDS)
+    assert line.happened.wait(60)
+    now = time.time()
+    night.finish(lease=LEASE_SECONDS, limit=300)
+    ((taken_over,),) = night.warehouse.ask("select extract(epoch from max(started_at)) from audit.batches")
+    record_property("takeover_seconds", round(float(taken_over) - now, 1))
+    assert float(taken_over) - now < 120
+    assert night.tables() == undisturbed.tables
+    line.close()
+    assert night.wait(stalled) == 1
+
+
+CALLER = """#!{python}
+import os, socket, psycopg2
+# As dbt connects, from what its profile has a word for.
+connection = psycopg2.connect(
+    host=os.environ["POSTGRES_HOST"], port=os.environ["POSTGRES_PORT"], dbname=os.environ["POSTGRES_DB"],
+    user=os.environ["POSTGRES_USER"], password=os.environ["POSTGRES_PASSWORD"], keepalives_idle=20,
+)
+line, cursor = socket.socket(fileno=os.dup(connection.fileno())), connection.cursor()
+for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT"):
+    print(line.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)))
+for name in ("tcp_keepalives_interval", "client_connection_check_interval", "lock_timeout", "timezone"):
+    cursor.execute("show " + name)
+    print(cursor.fetchone()[0])
+"""
+
+
+def test_a_peer_of_dbt_that_is_gone_is_noticed_as_soon_as_any_other(night, tmp_path):
+    caller = tmp_path / "caller"
+    caller.write_text(CALLER.format(python=sys.executable), encoding="utf-8")
+    caller.chmod(0o755)
+    settings = night.warehouse.settings.model_copy(update={"dbt_executable": str(caller)})
+    answer = dbt(settings, tmp_path, "build")
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+    at_the_client = [str(KEEPALIVES[name]) for name in names]
+    assert answer.stdout.split() == [*at_the_client, "10", "10s", "2min", "UTC"], answer.stderr
 
 
 STEPS = (

@@ -64,6 +64,16 @@ def test_a_run_that_was_taken_over_does_nothing_more(warehouse, admin):
     assert warehouse.ask("select count(*) from facilities") == [(2,)]
 
 
+def test_the_last_step_may_be_repeated_when_its_end_was_not_heard_of(warehouse, admin):
+    batch_id = warehouse.begin("night")
+    warehouse.archive(batch_id)
+    warehouse.archive(batch_id)
+    assert warehouse.ask("select state from audit.batches") == [("succeeded",)]
+    admin.execute("update audit.batches set state = 'abandoned'")
+    with pytest.raises(audit.BatchEnded):
+        warehouse.archive(batch_id)
+
+
 def test_the_session_of_a_dead_run_is_ended_when_it_is_taken_over(warehouse, admin):
     warehouse.drop("facilities.csv", FACILITIES)
     dead = warehouse.begin("dead")
