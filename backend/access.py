@@ -79,6 +79,7 @@ MATRIX = _read(
     analytics.bed_occupancy             all      all      all        all         all      all       all
     pipeline.list_runs                  -        all      -          -           -        all       all
     pipeline.get_run                    -        all      -          -           -        all       all
+    pipeline.list_dbt_results           -        all      -          -           -        all       all
     pipeline.health                     -        all      -          -           -        all       all
     pipeline.list_files                 -        all      -          -           -        all       all
     pipeline.start_run                  -        -        -          -           -        all       all

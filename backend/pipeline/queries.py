@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backend.database import fetch_first, fetch_one
 from backend.listing import Listing, columns
-from backend.pipeline.schemas import Day, File, Run, RunDetail, Step
+from backend.pipeline.schemas import Day, DbtResult, File, Run, RunDetail, Step
 
 RUNS = Listing(
     table="(select batch_id as id, run_key as run_id, * from audit.batches) as batches",
@@ -61,6 +61,22 @@ def run(run_id: str) -> str | None:
             from (select batch_id as id, run_key as run_id, * from audit.batches) as batches
             where run_id = %(run_id)s
         ) as detail
+        """,
+        run_id=run_id,
+    )
+    return found.body if found else None
+
+
+def dbt_results(run_id: str) -> str | None:
+    """`DbtResult`s of a run as JSON, the slowest first; None for a run that has no batch."""
+    found = fetch_first(
+        f"""
+        select (
+            select coalesce(json_agg(nodes order by seconds desc, node_id), '[]')::text
+            from (select {columns(DbtResult)} from audit.dbt_results where batch_id = batches.batch_id) as nodes
+        ) as body
+        from audit.batches
+        where run_key = %(run_id)s
         """,
         run_id=run_id,
     )

@@ -15,6 +15,7 @@ from backend.pipeline.schemas import (
     UPLOAD_LIMIT,
     ByRunId,
     Day,
+    DbtResult,
     DroppedFile,
     File,
     FileParameters,
@@ -30,7 +31,7 @@ from backend.problems import missing
 from backend.settings import settings
 from elt.contract import SUFFIXES
 
-pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run, Day)
+pipeline = resource("pipeline", "/api/pipeline", "Runs, and the files they took", Run, Day, DbtResult)
 drops.allow_large_uploads(pipeline, "upload_file", UPLOAD_LIMIT)
 
 
@@ -59,6 +60,17 @@ def get_run(path: ByRunId, query: Parameters) -> Response:
     if found is None:
         abort(missing())
     return json_of(_in_airflow(path.run_id, found))
+
+
+@pipeline.get(
+    "/runs/<run_id>/dbt-results", responses={200: array_of(DbtResult), 404: refused("no such run, or it has not begun")}
+)
+def list_dbt_results(path: ByRunId, query: Parameters) -> Response:
+    """What dbt built and tested in a run, node by node, the slowest first"""
+    body = queries.dbt_results(path.run_id)
+    if body is None:
+        abort(missing())
+    return Response(body, content_type="application/json")
 
 
 @pipeline.get("/health", responses={200: array_of(Day)})

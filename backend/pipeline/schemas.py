@@ -149,6 +149,26 @@ class Day(Schema):
     )
 
 
+class DbtResult(Schema):
+    """One node of dbt's in a run: a model that was built, or a test that was asked."""
+
+    node_id: str = Field(description="dbt's name of it", examples=["model.medilink.dim_patients"])
+    resource_type: str = Field(description="model, test or unit_test", examples=["model"])
+    layer: str = Field(description="the layer it belongs to", examples=["marts"])
+    status: str = Field(description="success, pass, warn, fail, error or skipped", examples=["success"])
+    severity: str | None = Field(
+        description="of tests: whether a failure keeps the release from being published (error) or not (warn)",
+        examples=["error"],
+    )
+    seconds: float = Field(description="how long it took, seconds", examples=[1.82])
+    rows_affected: int | None = Field(description="rows of the table that was made", examples=[2000])
+    failures: int | None = Field(description="of tests: rows that fail it", examples=[0])
+    message: str | None = Field(
+        description="what went wrong; null where nothing did",
+        examples=["test not_null_dim_patients_sex of dim_patients ended as fail with 3 rows"],
+    )
+
+
 class HealthParameters(Parameters):
     """How far back."""
 

@@ -11,6 +11,10 @@ from dashboard.views import beds
 from dashboard.views.overview import complete, trend_of
 
 LATEST = 20
+# The most that the API gives at once.
+PAGE = 1000
+# Where a count is ranked that is too small to be shown: above none, below those that are shown.
+FEW = 4
 
 
 def show() -> None:
@@ -99,7 +103,8 @@ def facility(facility_id: int) -> None:
         parts.nothing("No figures of this facility.", "They come with the next run that publishes.")
         return
     row = found[0]
-    visits, patients, urgent, score = st.columns(4)
+    neighbours = [] if session.me().facility_ids else of_state(release, row["state"])
+    visits, patients, urgent, score, rank = st.columns(5)
     visits.metric("Visits in 12 months", parts.count(row["visit_count"]), help=f"Volume: {row['volume_category']}")
     patients.metric("Patients seen", parts.count(row["patient_count"]))
     urgent.metric(
@@ -112,6 +117,13 @@ def facility(facility_id: int) -> None:
         parts.percent(row["performance_score"]),
         help="Mean share of visits with vital signs, conditions and recommendations",
     )
+    here = next((other for other in neighbours if other["facility_id"] == facility_id), None)
+    rank.metric(
+        f"Rank in {known['state'].title()}",
+        f"{here['rank']:,} of {len(neighbours):,}" if here and here["visit_count"] is not None else "–",
+        help="By visits in 12 months, 1 has the most; not for roles that see their own facilities only, nor where the"
+        " visits are too few to be shown",
+    )
     days = complete(
         session.fetch("/api/analytics/daily-visits", release=release, facility_id=facility_id)["rows"], release
     )
@@ -122,12 +134,60 @@ def facility(facility_id: int) -> None:
         )  # fmt: skip
     else:
         parts.nothing("No visits yet.", "Nobody was triaged here so far.")
+    if neighbours:
+        ranking(row, neighbours)
     with st.container(border=True):
         st.subheader("Figures of the last 12 months", anchor=False)
         named = [{"figure": name.replace("_", " "), "value": "–" if value is None else str(value)}
                  for name, value in row.items() if name not in {"facility_id", "facility_name", "state"}]  # fmt: skip
         parts.table(named, key="facility-figures", alt="Every figure of the facility")
     records(facility_id)
+
+
+def of_state(release: str, state: str) -> list[dict[str, Any]]:
+    """The figures of every facility of a state with its rank by visits, from 1; those with as many share one."""
+    found: list[dict[str, Any]] = []
+    page: list[dict[str, Any]] | None = None
+    while page is None or len(page) == PAGE:
+        number = len(found) // PAGE + 1
+        page = session.fetch(
+            "/api/analytics/facility-performance", release=release, state=state, per_page=PAGE, page=number
+        )["rows"]
+        found += page
+    found.sort(key=lambda row: (-_visits(row), row["facility_name"]))
+    ranks: dict[int, int] = {}
+    for place, row in enumerate(found, 1):
+        ranks.setdefault(_visits(row), place)
+    return [{"rank": ranks[_visits(row)], **row} for row in found]
+
+
+def _visits(row: dict[str, Any]) -> int:
+    return FEW if row["visit_count"] is None else int(row["visit_count"])
+
+
+def ranking(row: dict[str, Any], neighbours: list[dict[str, Any]]) -> None:
+    """The facilities of a state by visits."""
+    with st.container(border=True):
+        st.subheader(f"Facilities in {row['state'].title()} by visits", anchor=False)
+        busiest = neighbours[0]
+        st.markdown(f"**{busiest['facility_name']}** has the most: {parts.count(busiest['visit_count'])} in 12 months.")
+        parts.table(
+            [
+                {
+                    "rank": other["rank"],
+                    "facility": other["facility_name"],
+                    "": "◀ this one" if other["facility_id"] == row["facility_id"] else "",
+                    "level of care": other["facility_category"],
+                    "visits": other["visit_count"],
+                    "patients": other["patient_count"],
+                    "urgent, %": other["urgent_visit_pct"],
+                    "completeness, %": other["performance_score"],
+                }
+                for other in neighbours
+            ],
+            key="ranking",
+            alt="The facilities of the state by visits in the last 12 months",
+        )
 
 
 def records(facility_id: int) -> None:

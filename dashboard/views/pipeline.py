@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
 from dashboard import charts, parts, session
-from dashboard.api import NothingPublished
+from dashboard.api import NotFound, NothingPublished
 from dashboard.views import runs
 
 NEWEST_RUNS, NEWEST_FILES = 30, 50
+# What dbt says of a node that did what it should.
+GOOD = {"success", "pass"}
 
 
 def show() -> None:
@@ -79,6 +82,47 @@ def all_runs(newest: list[dict[str, Any]]) -> None:
     )
     if chosen:
         runs.follow(chosen)
+        dbt(chosen)
+
+
+def dbt(run_id: str) -> None:
+    """What dbt built and tested in a run, node by node; what did not go well comes first."""
+    try:
+        found = session.api().get(session.me().token, f"/api/pipeline/runs/{quote(run_id, safe='')}/dbt-results")
+    except NotFound:
+        # It has not begun.
+        return
+    if not found:
+        parts.nothing("dbt built nothing in this run.", "It has not come so far, or there was nothing new.")
+        return
+    bad = [node for node in found if node["status"] not in GOOD]
+    models = sum(node["resource_type"] == "model" for node in found)
+    with st.container(border=True):
+        st.subheader("dbt, node by node", anchor=False)
+        st.markdown(
+            f"**{models:,} models and {len(found) - models:,} tests**, {sum(node['seconds'] for node in found):,.1f} s"
+            f" of work; {f'{len(bad):,} did not succeed' if bad else 'all succeeded'}. The slowest:"
+            f" {_short(found[0])}, {found[0]['seconds']:.1f} s."
+        )
+        for node in bad:
+            if node["message"]:
+                (st.warning if node["status"] in {"warn", "skipped"} else st.error)(node["message"])
+        parts.table(
+            [
+                {
+                    "node": _short(node),
+                    "kind": node["resource_type"].replace("_", " "),
+                    "layer": node["layer"],
+                    "status": node["status"],
+                    "seconds": node["seconds"],
+                    "rows": node["rows_affected"],
+                    "failing rows": node["failures"],
+                }
+                for node in sorted(found, key=lambda node: node["status"] in GOOD)
+            ],
+            key="dbt-results",
+            alt="What dbt built and tested in this run, with how long it took",
+        )
 
 
 def files() -> None:
@@ -130,6 +174,12 @@ def _timed(run: dict[str, Any]) -> dict[str, Any]:
         took = datetime.fromisoformat(run["completed_at"]) - datetime.fromisoformat(run["started_at"])
         seconds = round(took.total_seconds(), 1)
     return {"batch": run["id"], "state": run["state"], "started": run["started_at"], "seconds": seconds}
+
+
+def _short(node: dict[str, Any]) -> str:
+    """The name of a node without its project, and without the hash that ends a test's."""
+    kind, _, *names = node["node_id"].split(".")
+    return ".".join(names[:1] if kind == "test" else names)
 
 
 def _named(run: dict[str, Any] | None, run_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
@@ -111,3 +112,15 @@ def files(found: list[dict[str, Any]]) -> None:
         key="files-of-run",
         alt="Files of the run with what became of their records",
     )
+    kept = Counter[str]()
+    for file in found:
+        kept[file["feed"]] += (file["records_failed"] or 0) + (file["records_parked"] or 0)
+    if session.me().can("quarantine.list_entries"):
+        for feed, count in kept.items():
+            if count:
+                st.page_link(
+                    st.session_state["pages"]["quarantine"],
+                    label=f"In quarantine, of {feed}: {count:,}. Why, and what to do",
+                    icon=":material/rule:",
+                    query_params={"feed": feed},
+                )

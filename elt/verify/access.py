@@ -36,7 +36,7 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
     "audit.api_clients": {},
     "audit.batch_steps": {"loader": "siu", "auditor": "s", "api_read": "s"},
     "audit.batches": {"loader": "siu", "auditor": "s", "api_read": "s", "transformer": "s"},
-    "audit.dbt_results": {"loader": "siud", "auditor": "s", "transformer": "s"},
+    "audit.dbt_results": {"loader": "siud", "auditor": "s", "transformer": "s", "api_read": "s"},
     "audit.etl_audit_log": {"loader": "siu", "auditor": "s", "api_read": "s"},
     "audit.file_decisions": {"loader": "si", "auditor": "s"},
     "audit.idempotency_keys": {"api_write": "siud"},

@@ -96,6 +96,12 @@ insert into audit.batch_steps (batch_id, step, attempt, state, started_at, compl
     (1, 'extract', 1, 'failed', '2026-01-31 02:00+00', '2026-01-31 02:00+00'),
     (1, 'extract', 2, 'succeeded', '2026-01-31 02:00:01+00', '2026-01-31 02:00:02+00'),
     (1, 'load_patients', 1, 'succeeded', '2026-01-31 02:00:03+00', '2026-01-31 02:00:04+00');
+insert into audit.dbt_results (
+    batch_id, node_id, resource_type, layer, status, severity, seconds, rows_affected, failures, message
+) values
+    (1, 'test.medilink.not_null_dim_patients_sex.1a2b', 'test', 'marts', 'warn', 'warn', 0.07, null, 3,
+     'test not_null_dim_patients_sex of dim_patients ended as warn with 3 rows'),
+    (1, 'model.medilink.dim_patients', 'model', 'marts', 'success', null, 1.82, 6, null, null);
 insert into audit.ingest_files (
     input_key, etag, size_bytes, last_modified, feed, batch_id, status, sha256, archive_key, records_processed,
     records_inserted, records_updated, records_unchanged, records_duplicate, records_parked, records_failed

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from backend.pipeline.schemas import Day, File, Run, RunDetail
+from backend.pipeline.schemas import Day, DbtResult, File, Run, RunDetail
 from backend.problems import MEANINGS, STATUSES, ProblemType
 from backend.quarantine import queries
 from backend.quarantine.schemas import Entry, EntryDetail, Reason
@@ -50,6 +50,17 @@ class TestRuns:
             ("patients-lagos.csv", 3),
             ("facilities.csv", None),
         ]
+
+    def test_what_dbt_did_node_by_node_the_slowest_first(self, client: FlaskClient) -> None:
+        answer = client.get("/api/pipeline/runs/manual__2026-01-31T02:00:00+00:00/dbt-results")
+        results = [DbtResult.model_validate(result) for result in answer.json or []]
+        assert [(result.node_id, result.status, result.rows_affected, result.failures) for result in results] == [
+            ("model.medilink.dim_patients", "success", 6, None),
+            ("test.medilink.not_null_dim_patients_sex.1a2b", "warn", None, 3),
+        ]
+        assert results[1].message == "test not_null_dim_patients_sex of dim_patients ended as warn with 3 rows"
+        assert client.get("/api/pipeline/runs/cli-2/dbt-results").json == []
+        assert client.get("/api/pipeline/runs/never-started/dbt-results").status_code == 404
 
     def test_health_day_by_day(self, client: FlaskClient) -> None:
         days = [Day.model_validate(day) for day in client.get("/api/pipeline/health").json or []]

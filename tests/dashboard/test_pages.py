@@ -39,10 +39,21 @@ def go(page: Page, title: str) -> None:
     settled(page)
 
 
-def downloaded(page: Page, name: str) -> str:
-    with page.expect_download() as download:
-        page.get_by_role("button", name=name).first.click()
+def downloaded(part: Locator, name: str) -> str:
+    """What the first button of that name in a part of the page gives."""
+    with part.page.expect_download() as download:
+        part.get_by_role("button", name=name).first.click()
     return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def barriers(page: Page) -> list[tuple[str, str]]:
+    """What axe finds serious: its rule, and the element."""
+    return [
+        (violation["id"], node["html"][:300])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in {"serious", "critical"}
+        for node in violation["nodes"]
+    ]
 
 
 @pytest.mark.usefixtures("published")
@@ -76,13 +87,11 @@ def test_a_page_that_is_not_for_the_role_says_so(site: Site, browser: Browser) -
 @pytest.mark.usefixtures("published")
 def test_no_page_has_a_serious_barrier(site: Site, browser: Browser) -> None:
     page = site.logged_in(browser, Role.ADMIN)
-    found = []
+    found = {}
     for title in PAGES:
         go(page, title)
-        for violation in Axe().run(page).response["violations"]:
-            if violation["impact"] in {"serious", "critical"}:
-                found += [(title, violation["id"], node["html"][:300]) for node in violation["nodes"]]
-    assert found == []
+        found[title] = barriers(page)
+    assert not any(found.values()), found
 
 
 @pytest.mark.usefixtures("published")
@@ -90,7 +99,7 @@ def test_charts_are_drawn_and_give_their_data(site: Site, browser: Browser) -> N
     page = site.logged_in(browser, Role.ANALYST)
     page.get_by_role("heading", name="Visits per day, all facilities").wait_for()
     page.locator(".js-plotly-plot .bars path").first.wait_for()
-    rows = list(csv.DictReader(io.StringIO(downloaded(page, "Data as CSV"))))
+    rows = list(csv.DictReader(io.StringIO(downloaded(page.locator("body"), "Data as CSV"))))
     assert len(rows) > 80
     assert (rows[-1]["visited_on"], rows[-1]["visit_count"]) == ("2026-01-30", "40")
     assert "40.0 visits a day" in page.locator("body").inner_text()
@@ -120,6 +129,43 @@ def test_a_facility_is_found_as_one_types_and_its_address_can_be_kept(site: Site
     page.get_by_label("Name or code").wait_for()
     page.get_by_label("Name or code").fill("nowhere at all")
     page.get_by_text("No facility of that name.").wait_for()
+
+
+@pytest.mark.usefixtures("published")
+def test_a_facility_has_its_rank_in_its_state_unless_that_would_tell_of_few(site: Site, browser: Browser) -> None:
+    # Two of Lagos, with 12 visits and 1 visit.
+    for role, ranks in ((Role.ANALYST, ["1 of 2", "2 of 2"]), (Role.VIEWER, ["1 of 2", "–"])):
+        page = site.logged_in(browser, role)
+        for name, rank in zip(["Ikeja General Hospital", "Epe Health Post"], ranks, strict=True):
+            go(page, "Organisations & facilities")
+            page.get_by_role("link", name=name).click()
+            page.get_by_role("heading", name="Facilities in Lagos by visits").wait_for()
+            settled(page)
+            assert rank in page.get_by_test_id("stMetric").filter(has_text="Rank in Lagos").inner_text().splitlines()
+        site.pictured(page, f"rank-for-a-{role}")
+        assert barriers(page) == []
+
+
+@pytest.mark.usefixtures("published")
+def test_dbt_results_are_told_node_by_node_what_went_wrong_first(site: Site, browser: Browser) -> None:
+    page = site.logged_in(browser, Role.ANALYST)
+    go(page, "Pipeline")
+    page.get_by_text("dbt built nothing in this run.").wait_for()
+    page.get_by_role("combobox", name="One run in detail").click()
+    page.get_by_role("option", name="batch 1,").click()
+    page.get_by_role("heading", name="dbt, node by node").wait_for()
+    settled(page)
+    text = page.get_by_test_id("stMain").inner_text()
+    assert "1 models and 1 tests, 1.9 s of work; 1 did not succeed. The slowest: dim_patients, 1.8 s." in text
+    assert "test not_null_dim_patients_sex of dim_patients ended as warn with 3 rows" in text
+    site.pictured(page, "dbt-results")
+    assert barriers(page) == []
+    results = page.get_by_test_id("stVerticalBlock").filter(has_text="dbt, node by node").last
+    rows = list(csv.DictReader(io.StringIO(downloaded(results, "Data as CSV"))))
+    assert [(row["node"], row["status"], row["rows"], row["failing rows"]) for row in rows] == [
+        ("not_null_dim_patients_sex", "warn", "", "3"),
+        ("dim_patients", "success", "6", ""),
+    ]
 
 
 @pytest.mark.usefixtures("published")
@@ -153,7 +199,7 @@ def test_quarantine_says_why_and_gives_the_rows_to_correct(site: Site, browser: 
     page.get_by_role("option", name="patients").click()
     page.get_by_role("button", name="Download as CSV").wait_for()
     settled(page)
-    rows = list(csv.DictReader(io.StringIO(downloaded(page, "Download as CSV"))))
+    rows = list(csv.DictReader(io.StringIO(downloaded(page.locator("body"), "Download as CSV"))))
     assert [row["_quarantine_id"] for row in rows] == ["1", "2"]
     assert rows[0]["first_name"] == "'=Canary()"
     page.wait_for_url("**/quarantine?feed=patients")
