@@ -1,4 +1,7 @@
-"""The access log: who asked for what, and which patients the answer held. What cannot be logged is not answered."""
+"""The access log: who asked for what, and which patients and rows in quarantine the answer held.
+
+What cannot be logged is not answered.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +47,20 @@ def note_patients(patient_ids: Iterable[int]) -> None:
     g.setdefault("patient_ids", set()).update(patient_ids)
 
 
+def note_entries(quarantine_ids: Iterable[int]) -> None:
+    """Say which rows in quarantine the answer holds."""
+    g.setdefault("quarantine_ids", set()).update(quarantine_ids)
+
+
 def _write(status: int) -> None:
     caller = g.get("caller")
     execute_outside(
         """
-        insert into audit.access_log (subject, role, address, method, route, status, patient_ids)
-        values (%(subject)s, %(role)s, %(address)s, %(method)s, %(route)s, %(status)s, %(patient_ids)s)
+        insert into audit.access_log
+            (subject, role, address, method, route, status, patient_ids, quarantine_ids)
+        values (
+            %(subject)s, %(role)s, %(address)s, %(method)s, %(route)s, %(status)s, %(patient_ids)s, %(quarantine_ids)s
+        )
         """,
         subject=caller and caller.name,
         role=caller and caller.role,
@@ -57,5 +68,11 @@ def _write(status: int) -> None:
         method=request.method,
         route=str(request.url_rule),
         status=status,
-        patient_ids=sorted(g.get("patient_ids", ())),
+        patient_ids=_array(g.get("patient_ids", ())),
+        quarantine_ids=_array(g.get("quarantine_ids", ())),
     )
+
+
+def _array(ids: Iterable[int]) -> str:
+    """Ids as PostgreSQL writes an array; psycopg would look at each of them."""
+    return f"{{{','.join(map(str, sorted(ids)))}}}"

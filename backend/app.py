@@ -1,4 +1,4 @@
-"""The REST API: `granian --interface wsgi --factory backend.app:create_app`."""
+"""The REST API: `python -m backend` serves it."""
 
 from __future__ import annotations
 

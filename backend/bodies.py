@@ -1,14 +1,16 @@
-"""How slowly a body may come. A server thread waits for it, and there are few."""
+"""How slowly a body may come: a server thread waits for it, and there are few. An answer leaves in one piece."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO
+from contextlib import closing
+from typing import Any, BinaryIO, cast
 
 from flask import Flask
 from werkzeug.exceptions import RequestTimeout
+from werkzeug.wsgi import ClosingIterator
 
 # A body may take so long, and a second more for each so many bytes that came.
 PATIENCE_SECONDS = 5.0
@@ -35,11 +37,14 @@ class TimedBody:
 
 
 def read_in_time(app: Flask) -> None:
-    """Give every request a body that is read in time."""
+    """Give every request a body that is read in time, and every answer in one piece."""
     direct = app.wsgi_app
 
     def wsgi_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["wsgi.input"] = TimedBody(environ["wsgi.input"])
-        return direct(environ, start_response)
+        answer = direct(environ, start_response)
+        # Granian hands a list over at once, and anything else to a thread, piece by piece.
+        with closing(cast("ClosingIterator", answer)):
+            return [b"".join(answer)]
 
     app.wsgi_app = wsgi_app  # type: ignore[method-assign]

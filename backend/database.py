@@ -6,22 +6,23 @@ see is decided by row-level security, from the scope that the access matrix give
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, TypeVar
 
+import psycopg
 from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
-from psycopg import Connection, Cursor
-from psycopg.rows import RowFactory, namedtuple_row
+from psycopg import Connection
 from sqlalchemy import URL
 
+from backend.round_trip import Row, Statement, send
 from elt.database import KEEPALIVES
 from elt.settings import Settings
 
 STATEMENT_TIMEOUT_SECONDS = 10
 
-# As many connections as granian has blocking threads (`--blocking-threads 8`): a request never waits for one.
+# As many connections as a worker has threads (backend/__main__.py): a request never waits for one.
 POOL_SIZE = 8
 
 READING = "begin isolation level repeatable read read only"
@@ -32,15 +33,7 @@ GATE = "lock table audit.publish_gate in access share mode"
 db = SQLAlchemy()
 
 
-class Row(Protocol):
-    """A row of a result: its columns by position and by name."""
-
-    def __getitem__(self, position: int) -> Any: ...  # noqa: ANN401 - what a column holds is the query's business
-
-    def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401 - the same
-
-
-ROWS = cast("RowFactory[Row]", namedtuple_row)
+Result = TypeVar("Result")
 
 
 def connect(app: Flask, settings: Settings) -> None:
@@ -57,7 +50,6 @@ def connect(app: Flask, settings: Settings) -> None:
         "pool_size": POOL_SIZE,
         "max_overflow": 0,
         "pool_timeout": 2,
-        "pool_pre_ping": True,
         # Parameters may hold a patient's name, and an error's text ends in a log.
         "hide_parameters": True,
         "connect_args": {
@@ -88,20 +80,20 @@ def connect(app: Flask, settings: Settings) -> None:
 
 def fetch_one(query: str, **parameters: Any) -> Row:
     """The one row of a query with bound `%(name)s` parameters, in the request's transaction."""
-    row = _read(query, parameters).fetchone()
-    if row is None:
+    rows = _read(query, parameters)
+    if not rows:
         raise LookupError("a query that always finds a row found none")
-    return row
+    return rows[0]
 
 
 def fetch_first(query: str, **parameters: Any) -> Row | None:
     """The same, of a query that may find nothing."""
-    return _read(query, parameters).fetchone()
+    return next(iter(_read(query, parameters)), None)
 
 
 def fetch_all(query: str, **parameters: Any) -> list[Row]:
     """All rows of a query, in the request's transaction."""
-    return _read(query, parameters).fetchall()
+    return _read(query, parameters)
 
 
 def reading() -> Connection:
@@ -124,8 +116,7 @@ def writing() -> Iterator[Connection]:
 
     It waits 3 seconds for a load that writes the same table, then raises `psycopg.errors.LockNotAvailable`.
     """
-    _end()
-    connection = _connection()
+    connection = _on_connection(_end)
     with connection.transaction():
         connection.execute(f"set local role api_write; set local lock_timeout = '3s'; {_writable()}")
         yield connection
@@ -133,44 +124,60 @@ def writing() -> Iterator[Connection]:
 
 def first_outside(query: str, **parameters: Any) -> Row | None:
     """The first row of a query in a transaction of its own, before the request's own transaction; commits."""
-    return _connection().cursor(row_factory=ROWS).execute(query.encode(), parameters).fetchone()
+    return next(iter(_send([Statement(query, parameters, is_prepared=True)])), None)
 
 
 def execute_outside(statement: str, **parameters: Any) -> None:
     """A statement in a transaction of its own, after the request's own transaction; commits."""
-    connection = _connection()
-    with connection.pipeline():
-        _end()
-        connection.execute(statement.encode(), parameters, prepare=True)
+    ending = [Statement("commit")] if g.pop("in_transaction", False) else []
+    _send([*ending, Statement(statement, parameters, is_prepared=True)])
+
+
+def _on_connection(work: Callable[[Connection], Result]) -> Result:
+    """Do something on the request's connection, out of the pool.
+
+    The first thing that a request does there, it does again on a new connection if the server has closed this one
+    since another request put it back. A ping before would be a round trip for each request, and no promise.
+    """
+    if "pooled" in g:
+        return work(_connection())
+    try:
+        return work(_connection())
+    except psycopg.OperationalError:
+        if "pooled" not in g or not _connection().closed:
+            raise
+        # The others in the pool have gone the same way.
+        db.engine.dispose()
+        g.pop("pooled").invalidate()
+        return work(_connection())
 
 
 def _connection() -> Connection:
-    """Psycopg's connection of the request, out of the pool."""
     if "pooled" not in g:
         g.pooled = db.engine.raw_connection()
     connection: Connection = g.pooled.driver_connection
     return connection
 
 
-def _read(query: str, parameters: dict[str, Any]) -> Cursor[Row]:
+def _read(query: str, parameters: dict[str, Any]) -> list[Row]:
     """Run a query in the request's reading transaction, which the first one begins: in one round trip."""
-    connection = _connection()
-    cursor = connection.cursor(row_factory=ROWS)
+    beginning = []
+    if not g.get("in_transaction"):
+        beginning = [Statement(statement) for statement in (*g.get("opening", (READING,)), _scope())]
+        g.in_transaction = True
     # Half of a short query's cost is its plan. But publishing puts other tables under the names of the marts: a plan
     # prepared before would go on reading the release before.
-    prepare = "opening" not in g
-    if g.get("in_transaction"):
-        return cursor.execute(query.encode(), parameters or None, prepare=prepare)
-    with connection.pipeline():
-        for statement in (*g.get("opening", (READING,)), _scope()):
-            connection.execute(statement.encode())
-        g.in_transaction = True
-        return cursor.execute(query.encode(), parameters or None, prepare=prepare)
+    return _send([*beginning, Statement(query, parameters, is_prepared="analytics." not in query)])
 
 
-def _end() -> None:
-    if g.pop("in_transaction", False):
-        _connection().execute("commit")
+def _send(statements: Sequence[Statement]) -> list[Row]:
+    return _on_connection(lambda connection: send(connection, g.pooled.info.setdefault("prepared", set()), statements))
+
+
+def _end(connection: Connection) -> Connection:
+    """End the reading transaction; where there was none, see that the connection is alive: a write is begun once."""
+    connection.execute(b"commit" if g.pop("in_transaction", False) else b"select")
+    return connection
 
 
 def _scope() -> str:
@@ -187,4 +194,4 @@ def _writable() -> str:
 
 
 def _facilities() -> str:
-    return f"set local medilink.facilities = '{{{','.join(str(int(number)) for number in g.caller.facility_ids)}}}'"
+    return f"set local medilink.facilities = '{g.caller.facilities}'"

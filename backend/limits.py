@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from functools import cache
+from typing import cast
 
-from flask import Flask, Response, g, request
-from flask_limiter import Limiter, RequestLimit
+from flask import Flask, Response, current_app, g, request
+from limits import RateLimitItem, parse_many
+from limits.errors import StorageError
+from limits.storage import Storage, storage_from_string
 
 from backend.problems import ProblemType, problem
+from backend.settings import shared_folder
+from backend.windows import Windows
 from elt.settings import Settings
 
 # Pages, health, and refusals; and guesses at secrets, each of which costs an argon2id hash.
@@ -17,13 +24,19 @@ GUESSES = "30 per minute"
 # Each makes the pipeline run, or fetch something from outside.
 STARTS = "30 per minute"
 
+MEMORY = "memory://"
+# A store that does not answer is asked again after so long; until then the server's own memory stands in.
+RETRY_SECONDS = 5.0
+
 
 def limit(app: Flask, settings: Settings, guesses: Callable[[], bool]) -> None:
-    """Count requests in the configured store; while that is away, in this process's memory.
+    """Count requests in the configured store; while that is away, in this server's memory.
 
     It asks who the caller is: a request must have been identified (`g.caller`) before. `guesses` says whether the
     request is a guess at a secret.
     """
+    counts = _Counts(settings.api_rate_limit_storage)
+    items = cache(parse_many)
 
     def allowed() -> str:
         if guesses():
@@ -32,23 +45,50 @@ def limit(app: Flask, settings: Settings, guesses: Callable[[], bool]) -> None:
             return STARTS
         return settings.api_rate_limit if g.caller else STRANGERS
 
-    Limiter(
-        _who,
-        app=app,
-        application_limits=[allowed],
-        storage_uri=settings.api_rate_limit_storage,
-        in_memory_fallback_enabled=True,
-        on_breach=_refused,
-    )
+    @app.before_request
+    def count() -> Response | None:
+        waits = [counts.wait(item, _who()) for item in items(allowed())]
+        return _refused(max(waits)) if any(waits) else None
+
+
+class _Counts:
+    """How often who asked: in the store that machines share, where there is one, else in the server's memory."""
+
+    def __init__(self, address: str) -> None:
+        folder = shared_folder()
+        self.own = Windows(folder / "rate-limits" if folder else None)
+        self.store = (
+            None
+            if address == MEMORY
+            else cast(
+                "Storage",
+                storage_from_string(address, wrap_exceptions=True, socket_timeout=1, socket_connect_timeout=1),
+            )
+        )
+        self.away_until = 0.0
+
+    def wait(self, item: RateLimitItem, who: str) -> int:
+        """Count a request: 0 if it may pass, else in how many seconds the next one may."""
+        key, seconds = item.key_for(who), item.get_expiry()
+        if self.store and time.monotonic() >= self.away_until:
+            try:
+                if self.store.incr(key, seconds) <= item.amount:
+                    return 0
+                return max(1, math.ceil(self.store.get_expiry(key) - time.time()))
+            except StorageError:
+                self.away_until = time.monotonic() + RETRY_SECONDS
+                current_app.logger.warning("the store of rate limits does not answer: each server counts its own")
+        counted, left = self.own.count(key, seconds)
+        return 0 if counted <= item.amount else max(1, math.ceil(left))
 
 
 def _who() -> str:
     return f"client {g.caller.name}" if g.caller else f"address {request.remote_addr}"
 
 
-def _refused(breached: RequestLimit) -> Response:
+def _refused(seconds: int) -> Response:
     return problem(
         ProblemType.TOO_MANY_REQUESTS,
         "More requests than one client may send. Wait as long as Retry-After says, in seconds.",
-        headers={"Retry-After": str(max(1, breached.reset_at - int(time.time())))},
+        headers={"Retry-After": str(seconds)},
     )

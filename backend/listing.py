@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -101,14 +101,16 @@ class Listing:
     """A table as a resource: the columns of its schema, and one SQL condition per filter (bound as `%(name)s`).
 
     `key` says what rows are ordered and paged by: columns, or expressions of them, that are unique together and never
-    null. `patient` is the column that says which patient a row is about, for the access log.
+    null. `logged` is the column that says for the access log whom or what a row is about: the patient, unless `note`
+    says otherwise.
     """
 
     table: str
     columns: str
     filters: Mapping[str, str]
     key: Mapping[str, Any] = field(default_factory=lambda: {"id": int})
-    patient: str | None = None
+    logged: str | None = None
+    note: Callable[[Iterable[int]], None] = note_patients
     version: str | None = None
     """the column that changes with every change of a row; its answers carry an ETag"""
     is_descending: bool = False
@@ -133,12 +135,12 @@ class Listing:
             f"""
             select
                 coalesce(json_agg(body order by position) filter (where position <= %(size)s), '[]')::text as body,
-                array_agg(patient) filter (where position <= %(size)s) as patients,
+                array_agg(logged) filter (where position <= %(size)s) as logged,
                 array[{", ".join(f"max({part}) filter (where position = %(size)s)::text" for part in parts)}] as last,
                 count(*) > %(size)s as has_more
             from (
                 select {", ".join(f"{column} as {part}" for column, part in zip(self.key, parts, strict=True))},
-                    {self.patient or "null"} as patient, row_to_json(entity) as body,
+                    {self.logged or "null"} as logged, row_to_json(entity) as body,
                     row_number() over (order by {", ".join(f"{column}{direction}" for column in self.key)}) as position
                 from (
                     select {self.columns} from {self.table}
@@ -153,8 +155,8 @@ class Listing:
             **after,
             **given,
         )
-        if self.patient:
-            note_patients(found.patients or ())
+        if self.logged:
+            self.note(found.logged or ())
         following: dict[str, object] | None = None
         if found.has_more:
             following = {"after": self._cursor(found.last)} if query.by_cursor else {"page": page + 1}
@@ -174,7 +176,7 @@ class Listing:
         """One entity as a JSON object; ends the request with 404 when there is none."""
         found = fetch_first(
             f"""
-            select {self.patient or "null"} as patient, {self.version or "null"} as version,
+            select {self.logged or "null"} as logged, {self.version or "null"} as version,
                 row_to_json(entity)::text as body
             from (select {self.columns} from {self.table} where id = %(id)s) as entity
             """,
@@ -182,8 +184,8 @@ class Listing:
         )
         if found is None:
             abort(missing())
-        if self.patient:
-            note_patients([found.patient])
+        if self.logged:
+            self.note([found.logged])
         answer = Response(found.body, content_type="application/json")
         if self.version:
             answer.set_etag(etag(found.version))

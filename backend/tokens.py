@@ -11,7 +11,7 @@ import binascii
 import json
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -49,6 +49,11 @@ class Caller:
     def name(self) -> str:
         """The subject; behind its issuer, where that is not this API: two issuers may give one name to two callers."""
         return self.subject if self.issuer == ISSUER else f"{self.issuer}|{self.subject}"
+
+    @cached_property
+    def facilities(self) -> str:
+        """Their facilities as PostgreSQL writes an array."""
+        return f"{{{','.join(map(str, self.facility_ids))}}}"
 
 
 class _Claims(BaseModel):

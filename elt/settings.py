@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     api_cors_origins: str = Field("", description="origins whose pages may call the API, comma-separated")
     api_trusted_proxies: str = Field("", description="addresses of proxies whose X-Forwarded-* are believed")
     api_rate_limit: str = Field("100/second", description="requests that one client may make")
-    api_rate_limit_storage: str = Field("memory://", description="where they are counted; redis://… for many workers")
+    api_rate_limit_storage: str = Field("memory://", description="where they are counted; redis://… for many servers")
     api_postgres_user: str = Field(
         "medilink_api", description="database log-in of the API: member of api_read, api_read_all and api_write"
     )

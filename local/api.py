@@ -1,4 +1,4 @@
-"""The REST API as a supervised process: granian, one worker, no access log (addresses could name patients)."""
+"""The REST API as a supervised process."""
 
 from __future__ import annotations
 
@@ -14,19 +14,8 @@ from local.web import answers
 
 def service(settings: LocalSettings) -> Service:
     """The API on API_HOST:API_PORT."""
-    command = [sys.executable, "-P", "-m", "granian", "--interface", "wsgi", "--factory", "backend.app:create_app"]
-    options = [
-        "--host",
-        settings.api_host,
-        "--port",
-        str(settings.api_port),
-        "--workers",
-        "1",
-        "--blocking-threads",
-        "8",
-    ]
-    limits = ["--no-access-log", "--no-ws", "--workers-kill-timeout", "5"]
-    return Service("api", [*command, *options, *limits], children_environment(settings), REPOSITORY, settings.api_port)
+    command = [sys.executable, "-P", "-m", "backend", "--host", settings.api_host, "--port", str(settings.api_port)]
+    return Service("api", command, children_environment(settings), REPOSITORY, settings.api_port)
 
 
 def address(settings: LocalSettings) -> str:

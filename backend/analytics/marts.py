@@ -61,7 +61,7 @@ def of_release(body: Callable[[datetime], Response]) -> Response:
             )
         )
     # The same address answers each role and facility differently.
-    seen = f"{as_of.isoformat()} {g.scope} {g.caller.facility_ids if g.scope is Scope.OWN else ''}"
+    seen = f"{as_of.isoformat()} {g.scope} {g.caller.facilities if g.scope is Scope.OWN else ''}"
     etag = hashlib.sha256(seen.encode()).hexdigest()[:32]
     # Weakly: proxies that compress make ETags weak.
     answer = Response(status=304) if request.if_none_match.contains_weak(etag) else body(as_of)

@@ -66,7 +66,7 @@ def facility_stats(as_of: datetime, facility_id: int | None, scope: Scope) -> st
 
 
 def _mart(exact: Listing, schema: type, shown: dict[str, str]) -> Mart:
-    return Mart(exact, Listing(exact.table, columns(schema, **shown), exact.filters, exact.key, exact.patient))
+    return Mart(exact, Listing(exact.table, columns(schema, **shown), exact.filters, exact.key, exact.logged))
 
 
 FACILITY_PERFORMANCE = _mart(
@@ -103,7 +103,7 @@ PATIENT_SUMMARY = _mart(
             "risk_assessment": "risk_assessment = %(risk_assessment)s",
         },
         key={"patient_id": Id},
-        patient="patient_id",
+        logged="patient_id",
     ),
     PatientSummary,
     {},

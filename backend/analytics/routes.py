@@ -49,7 +49,7 @@ def facility_stats(query: FacilityStatsParameters) -> Response:
 
     def body(as_of: datetime) -> Response:
         # A release never changes: its answers are kept, the last few of them.
-        key = (as_of, query.facility_id, g.scope, g.caller.facility_ids if g.scope is Scope.OWN else ())
+        key = (as_of, query.facility_id, g.scope, g.caller.facilities if g.scope is Scope.OWN else "")
         kept: dict[object, str] = current_app.extensions.setdefault("facility_stats", {})
         text = kept.get(key)
         if text is None:

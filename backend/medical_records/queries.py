@@ -9,7 +9,7 @@ from backend.writing import Writable
 MEDICAL_RECORDS = Listing(
     table="public.medical_records",
     version="updated_at",
-    patient="patient_id",
+    logged="patient_id",
     columns=columns(
         MedicalRecord,
         data="""

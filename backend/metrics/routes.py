@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from flask import Flask, Response, g, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from backend.answers import SECURITY, operation_id, refused
 from backend.metrics import queries
 from backend.parameters import Parameters
+from backend.settings import shared_folder
 
 metrics = APIBlueprint(
     "metrics",
@@ -59,9 +64,21 @@ def measure(app: Flask) -> None:
 )
 def read_metrics(query: Parameters) -> Response:
     """Requests, and how the pipeline stands"""
+    requests = REQUESTS
+    if shared_folder():
+        # Of all workers, whichever of them is asked; those that ended, too.
+        MultiProcessCollector(requests := CollectorRegistry())  # type: ignore[no-untyped-call]
     pipeline = CollectorRegistry()
-    for name, description, labels, values in queries.gauges():
-        gauge = Gauge(f"medilink_{name}", description, labels, registry=pipeline)
-        for label_values, value in values:
-            (gauge.labels(*label_values) if labels else gauge).set(value)
-    return Response(generate_latest(REQUESTS) + generate_latest(pipeline), content_type=CONTENT_TYPE_LATEST)
+    pipeline.register(_Pipeline())
+    return Response(generate_latest(requests) + generate_latest(pipeline), content_type=CONTENT_TYPE_LATEST)
+
+
+class _Pipeline(Collector):
+    """How the pipeline stands."""
+
+    def collect(self) -> Iterator[Metric]:
+        for name, description, labels, values in queries.gauges():
+            gauge = GaugeMetricFamily(f"medilink_{name}", description, labels=labels)
+            for label_values, value in values:
+                gauge.add_metric(label_values, value)
+            yield gauge

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from backend.database import Row, fetch_first, fetch_one
+from backend.database import fetch_first, fetch_one
 from backend.listing import Listing, columns
 from backend.nhs_data.schemas import OrganisationOccupancy, RunStatus, Sort, SummaryParameters
 from backend.parameters import Text
 from backend.pipeline.schemas import RunState
+from backend.round_trip import Row
 from elt.nhs_uploads import key_prefix
 from elt.settings import Settings
 from elt.vocabulary import FileStatus

@@ -19,7 +19,7 @@ AGE_GROUP = """
 PATIENTS = Listing(
     table="public.patients",
     version="updated_at",
-    patient="id",
+    logged="id",
     columns=columns(Patient),
     filters={
         "facility_id": "facility_id = %(facility_id)s",
@@ -53,7 +53,7 @@ def _delivery(which: str) -> str:
 
 LINEAGES = Listing(
     table="public.patients",
-    patient="patient_id",
+    logged="patient_id",
     columns=columns(
         Lineage,
         patient_id="id",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from backend.access_log import note_entries
 from backend.database import fetch_one, reading
 from backend.listing import Listing, columns
 from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters, EntryState, Reason
@@ -27,6 +28,8 @@ TABLE = """
 
 ENTRIES = Listing(
     table=TABLE,
+    logged="id",
+    note=note_entries,
     columns=columns(Entry),
     filters={
         "feed": "feed = %(feed)s",
@@ -45,7 +48,7 @@ def _quoted(text: str) -> str:
 
 ADVICE = " ".join(f"when '{code}' then '{_quoted(advice)}'" for code, advice in ROW_ADVICE.items())
 ADVISED = f"case error_code {ADVICE} end"
-DETAILS = Listing(table=TABLE, columns=columns(EntryDetail, advice=ADVISED), filters={})
+DETAILS = Listing(table=TABLE, logged="id", note=note_entries, columns=columns(EntryDetail, advice=ADVISED), filters={})
 
 
 def summary() -> str:
@@ -80,6 +83,8 @@ def export(query: EntryParameters) -> str:
         raise TooMany
     wanted = quarantine.Filter(query.feed, query.code, query.file, None, query.disposition)
     header, rows = quarantine.exported(reading(), wanted)
+    place = header.index("_quarantine_id")
+    note_entries(int(row[place]) for row in rows)
     text = io.StringIO()
     quarantine.write_csv(text, header, rows)
     return text.getvalue()

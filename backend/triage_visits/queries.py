@@ -9,7 +9,7 @@ from backend.writing import Writable
 TRIAGE_VISITS = Listing(
     table="public.triage_visits",
     version="updated_at",
-    patient="patient_id",
+    logged="patient_id",
     columns=columns(
         TriageVisit,
         conditions="coalesce(conditions, '{}')",

@@ -52,7 +52,7 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
 }
 # Single columns of tables that are closed otherwise.
 COLUMNS: Mapping[tuple[str, str, str], str] = {
-    ("audit.access_log", "api_read", "i"): "address method patient_ids role route status subject",
+    ("audit.access_log", "api_read", "i"): "address method patient_ids quarantine_ids role route status subject",
     ("audit.api_clients", "api_read", "s"): "client_id facility_ids revoked_at role rotated_at secret_hash",
     ("audit.api_clients", "auditor", "s"): "client_id created_at facility_ids revoked_at role rotated_at",
     ("audit.batches", "transformer", "u"): "lease_expires_at",

@@ -166,6 +166,25 @@ def test_lineage_says_where_a_patient_came_from(
     assert client_of(Role.CLINICIAN, 2).get("/api/patients/1/lineage").status_code == 404
 
 
+def test_the_access_log_names_the_rows_in_quarantine_that_were_read(
+    client_of: ClientOf, admin: psycopg.Connection
+) -> None:
+    client = client_of(Role.STEWARD, 1)
+    client.get("/api/quarantine?limit=1")
+    client.get("/api/quarantine/2")
+    client.get("/api/quarantine/3")
+    client.get("/api/quarantine?feed=patients", headers={"Accept": "text/csv"})
+    client.get("/api/quarantine/summary")
+    logged = admin.execute("select route, status, quarantine_ids, patient_ids from audit.access_log order by access_id")
+    assert logged.fetchall() == [
+        ("/api/quarantine", 200, [1], []),
+        ("/api/quarantine/<int:id>", 200, [2], []),
+        ("/api/quarantine/<int:id>", 404, [], []),
+        ("/api/quarantine", 200, [1, 2], []),
+        ("/api/quarantine/summary", 200, [], []),
+    ]
+
+
 def test_metrics_count_requests_and_tell_how_the_pipeline_stands(client_of: ClientOf) -> None:
     operator = client_of(Role.OPERATOR)
     operator.get("/api/patients?q=CANARY")

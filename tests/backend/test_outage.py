@@ -6,12 +6,16 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+from flask.testing import FlaskClient
 
 from backend.app import create_app
 from backend.database import db
+from backend.problems import Api
 from elt.database import initialise, migrate
 from elt.settings import Settings
 from elt.vocabulary import Role
@@ -42,8 +46,17 @@ def test_503_at_once_and_back_by_itself(settings: Settings, tmp_path: Path) -> N
 
         def ask() -> tuple[int, float]:
             started = time.monotonic()
-            status = app.test_client().get("/api/facilities", headers=headers).status_code
-            return status, time.monotonic() - started
+            answer = app.test_client().get("/api/facilities", headers=headers)
+            seconds = time.monotonic() - started
+            if answer.status_code != 200:
+                assert answer.content_type == "application/problem+json"
+                assert answer.json == {
+                    "type": "/problems/database-unavailable",
+                    "title": "Service Unavailable",
+                    "status": 503,
+                    "detail": "The database does not answer. Try again in a few seconds.",
+                }
+            return answer.status_code, seconds
 
         # A pool with several connections, all of which the stop will break.
         threads = [threading.Thread(target=ask) for _ in range(6)]
@@ -78,6 +91,30 @@ def test_503_at_once_and_back_by_itself(settings: Settings, tmp_path: Path) -> N
                 db.engine.dispose()
             process.send_signal(signal.SIGINT)
             process.wait(20)
+
+
+def test_connections_that_the_server_closed_cost_no_answer(
+    app: Api, client_of: Callable[..., FlaskClient], admin: psycopg.Connection
+) -> None:
+    client = client_of(Role.ADMIN)
+    facility = {"name": "Jos Clinic", "state": "Plateau"}
+
+    def close_them() -> None:
+        closed = admin.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'medilink-api'"
+        ).fetchall()
+        assert closed == [(True,)]
+
+    assert client.get("/api/facilities").status_code == 200
+    close_them()
+    assert client.get("/api/facilities").status_code == 200
+    close_them()
+    created = client.post("/api/facilities", json=facility)
+    assert created.status_code == 201
+    close_them()
+    assert app.test_client().get("/api/facilities").status_code == 401
+    logged = admin.execute("select status, count(*) from audit.access_log group by 1 order by 1").fetchall()
+    assert logged == [(200, 2), (201, 1), (401, 1)]
 
 
 def _stop(server: postgres.Server) -> None:

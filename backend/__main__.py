@@ -1,0 +1,44 @@
+"""The REST API's server: `python -m backend [--host 127.0.0.1] [--port 5000]`.
+
+Granian with two workers, each of which answers any request; no log of requests: addresses could name patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+
+from granian import Granian
+from granian.constants import Interfaces
+
+from backend.settings import SHARED_FOLDER
+
+WORKERS = 2
+# Of each worker; it has as many connections to the database, so that no request waits for one.
+THREADS = 8
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m backend", description="Serve the REST API.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", default=5000, type=int, help="port to listen on (default %(default)s)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="medilink-api-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        Granian(
+            "backend.app:create_app",
+            address=arguments.host,
+            port=arguments.port,
+            interface=Interfaces.WSGI,
+            factory=True,
+            workers=WORKERS,
+            blocking_threads=THREADS,
+            websockets=False,
+            workers_kill_timeout=5,
+        ).serve()
+
+
+if __name__ == "__main__":
+    main()
