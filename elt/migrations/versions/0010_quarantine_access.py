@@ -6,7 +6,7 @@ Revision: 0010; follows 0008. Forward-only: there is no downgrade.
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 ACCESS = """
 alter table audit.access_log add column quarantine_ids bigint[] not null default '{}';
