@@ -1,6 +1,6 @@
 """The access log names the rows in quarantine that an answer held.
 
-Revision: 0010; follows 0008. Forward-only: there is no downgrade.
+Revision: 0010; follows 0009. Forward-only: there is no downgrade.
 """
 
 from alembic import op
