@@ -90,6 +90,8 @@ def environment(settings: LocalSettings) -> dict[str, str]:
         # After a kill the tasks of the dead scheduler start again within half a minute, not five.
         "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 20,
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 10,
+        # After the kill of a worker, of which nobody tells the scheduler: in time for a retry within the batch's lease.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 30,
         "DAG_PROCESSOR__PARSING_PROCESSES": 1,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         "LOGGING__BASE_LOG_FOLDER": home / "logs",

@@ -16,7 +16,7 @@ from elt import bucket
 from elt.database import initialise, migrate
 from elt.settings import REPOSITORY
 from tests.conftest import Warehouse, _settings
-from tests.faults.harness import Night, drop_everything
+from tests.faults.harness import Night, drop_everything, empty
 from tests.faults.servers import Database, database
 
 TEMPLATE = "faults_template"
@@ -66,8 +66,8 @@ def make_night(
     server = database_server.server
     made: list[Night] = []
 
-    def make(*, tablespace: str = "pg_default", dbt: str | None = quick_dbt) -> Night:
-        name = f"faults_{uuid.uuid4().hex[:12]}"
+    def make(*, name: str | None = None, tablespace: str = "pg_default", dbt: str | None = quick_dbt) -> Night:
+        name = name or f"faults_{uuid.uuid4().hex[:12]}"
         with server.connect("postgres") as admin:
             admin.execute(f"create database {name} template {fault_template} tablespace {tablespace}")
         folder = tmp_path / name
@@ -77,6 +77,7 @@ def make_night(
             initialise(admin, settings)
         warehouse = Warehouse.of(settings)
         bucket.ensure_bucket(warehouse.s3, settings)
+        empty(warehouse)
         drop_everything(warehouse, drop_folder)
         made.append(Night(warehouse, folder))
         return made[-1]

@@ -1,15 +1,17 @@
-"""SIGKILL (cases 44-46, 66): nothing is lost, nothing counts twice, and the next night needs no hand."""
+"""SIGKILL (cases 44-47, 66): nothing is lost, nothing counts twice, and the next night needs no hand."""
 
 from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
+import subprocess
 import time
 
 import pytest
 
-from tests.faults.harness import PATIENCE_SECONDS
+from tests.faults.harness import ENTERED, PATIENCE_SECONDS, Night
 from tests.faults.night import POINTS
 
 pytestmark = pytest.mark.integration
@@ -51,6 +53,54 @@ def test_a_run_that_dies_before_its_first_sign_of_life_is_taken_over(night, undi
     assert seconds < PATIENCE_SECONDS
     assert night.tables() == undisturbed.tables
     assert night.warehouse.ask("select state from audit.batches order by batch_id") == [("abandoned",), ("succeeded",)]
+
+
+# Waiting for dbt itself, on a busy machine.
+DBT_SECONDS = 600
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("moment", ["build, and dbt goes on", "build, with its dbt", "publish"])
+def test_a_night_with_dbt_itself_is_killed(moment, make_night, undisturbed):
+    night = make_night(dbt=None)
+    if moment == "publish":
+        killed = night.start(None, "publish", "after")
+    else:
+        killed = night.start()
+        wait_until_dbt_builds(night, killed)
+        (os.kill if moment == "build, and dbt goes on" else os.killpg)(killed.pid, signal.SIGKILL)
+    assert night.wait(killed, DBT_SECONDS) == -signal.SIGKILL, night.told()
+    night.finish(limit=DBT_SECONDS)
+    assert night.tables(ENTERED) == {name: undisturbed.tables[name] for name in ENTERED}
+    marts = night.marts()
+    assert marts["analytics.dim_patients"]
+    # A night that was let alone makes the same of it.
+    night.finish(limit=DBT_SECONDS)
+    assert night.marts() == marts
+
+
+def wait_until_dbt_builds(night: Night, process: subprocess.Popen[bytes]) -> None:
+    """Wait until dbt has made the first mart."""
+    query = "select count(*) from pg_tables where schemaname = 'analytics_next'"
+    deadline = time.monotonic() + DBT_SECONDS
+    while night.warehouse.ask(query) == [(0,)]:
+        assert process.poll() is None, night.told()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.faults
+def test_a_night_that_gets_no_memory(night, undisturbed):
+    """It says so, dies, or stands still (a thread that cannot begin is waited for): another run takes over."""
+    starving = night.start(None, "COPY", "before", "stand still")
+    night.wait_until_it_stands(starving)
+    resource.prlimit(starving.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
+    night.go_on()
+    night.finish()
+    starving.kill()
+    assert night.wait(starving) != 0
+    assert "MemoryError" in night.told()
+    assert night.tables() == undisturbed.tables
 
 
 KILLS = int(os.environ.get("MEDILINK_RANDOM_KILLS", "200"))
