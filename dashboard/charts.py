@@ -136,6 +136,10 @@ def occupancy(lines: Sequence[tuple[str, Rows]]) -> go.Figure:
             },
             hovertemplate="%{customdata}: %{y:.1f} %" if len(lines) == 1 else "%{y:.1f} %",
         )
+    quarters = {row["quarter_start_on"] for _, rows in lines for row in rows}
+    if len(quarters) == 1:
+        # Around a single moment Plotly counts milliseconds.
+        drawn.update_xaxes(tickvals=list(quarters), tickformat="%b %Y")
     drawn.update_yaxes(range=[bottom, top])
     drawn.update_layout(showlegend=len(lines) > 1)
     return drawn

@@ -113,6 +113,11 @@ class TestFigures:
         assert 2.6 < min(outline.x) < max(outline.x) < 14.7
         assert 4.2 < min(outline.y) < max(outline.y) < 13.9
 
+    def test_a_single_quarter_is_a_quarter_and_no_millisecond(self) -> None:
+        quarters = [{"quarter_start_on": f"20{year}-10-01", "occupancy_rate": 90.0, "when": "Q3"} for year in (18, 19)]
+        assert charts.occupancy([("England", quarters[:1])]).layout.xaxis.tickvals == ("2018-10-01",)
+        assert charts.occupancy([("England", quarters)]).layout.xaxis.tickvals is None
+
     def test_figures_name_no_other_host(self) -> None:
         for drawn in (charts.facility_map([]), charts.visits_per_day([]), charts.conditions([])):
             assert "http" not in json.dumps(drawn.to_plotly_json()["layout"], default=str)

@@ -40,6 +40,9 @@ class AirflowDouble:
     port: int = 0
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def taken(self, run: dict[str, Any]) -> None:
+        """What a run that was taken leads to: here, nothing."""
+
     def handler(double) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -48,9 +51,11 @@ class AirflowDouble:
                     self.answer(201, {"access_token": "t"})
                 else:
                     times = {"queued_at": "2026-01-31T09:15:00Z", "start_date": None, "end_date": None}
-                    run = {**body, "path": self.path, "state": "queued", **times}
-                    double.runs[body["dag_run_id"]] = run
+                    run = {"dag_run_id": f"manual__{len(double.runs)}", **body}
+                    run |= {"path": self.path, "state": "queued", **times}
+                    double.runs[run["dag_run_id"]] = run
                     self.answer(200, run)
+                    double.taken(run)
 
             def do_GET(self) -> None:
                 run = double.runs.get(self.path.rpartition("/")[2])
