@@ -81,7 +81,7 @@ def served(settings: LocalSettings) -> Iterator[psutil.Process]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not api.is_ready(settings):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the API does not answer")
