@@ -176,7 +176,8 @@ def tries(night: Night, step: str) -> list[tuple]:
     return night.warehouse.ask(f"select attempt, state from audit.batch_steps where step = '{step}' order by attempt")
 
 
-@pytest.mark.parametrize("whom", ["the task", pytest.param("its worker", marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("whom", ["the task", "its worker"])
 def test_a_killed_task_is_tried_again_within_its_lease(whom, processes, night, admin, undisturbed):
     with standing(processes, night, admin, PROMOTION):
         process = processes.process(PROMOTION)
