@@ -70,9 +70,9 @@ set session_replication_role = origin;
 """
 
 
-def seed(place: Bench, rows: int) -> None:
+def seed(place: Bench, rows: int, database: str = DATABASE) -> None:
     """Fill the production tables without their foreign keys being asked, which takes a minute for a million of each."""
-    with place.admin(DATABASE) as admin:
+    with place.admin(database) as admin:
         admin.execute(ROWS.replace(":rows", str(rows)).encode())
         admin.execute("vacuum analyze")
 

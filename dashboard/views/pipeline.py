@@ -101,7 +101,7 @@ def dbt(run_id: str) -> None:
         st.subheader("dbt, node by node", anchor=False)
         st.markdown(
             f"**{models:,} models and {len(found) - models:,} tests**, {sum(node['seconds'] for node in found):,.1f} s"
-            f" of work; {f'{len(bad):,} did not succeed' if bad else 'all succeeded'}. The slowest:"
+            f" of work; {f'{len(bad):,} warned or did not succeed' if bad else 'all succeeded'}. The slowest:"
             f" {_short(found[0])}, {found[0]['seconds']:.1f} s."
         )
         for node in bad:
