@@ -152,6 +152,11 @@ def assert_running(connection: Connection, batch_id: int) -> None:
         raise BatchEnded(f"batch {batch_id} has ended or was taken over. Start a new run.")
 
 
+def hold_build(connection: Connection) -> None:
+    """Let no other build of the marts begin or be recorded, and none be published, until the transaction ends."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('medilink build', 0))")
+
+
 def _session_of(batch_id: int) -> str:
     return f"medilink-batch-{batch_id}"
 

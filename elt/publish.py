@@ -55,17 +55,19 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
     node of the project ran well in this batch, and `psycopg.errors.LockNotAvailable` when readers hold the gate for
     over a minute.
     """
-    if not _exists(connection, "analytics_next"):
-        if not connection.execute("select 1 from audit.releases where batch_id = %s", [batch_id]).fetchone():
-            raise NotPublishable(f"batch {batch_id}: nothing was built. Run the step dbt_build first.")
+    if not _waits(connection, batch_id):
         _drop_replaced(connection)
         return
-    _assert_whole(connection, batch_id, settings.medilink_home / "dbt" / "manifest.json")
+    manifest = settings.medilink_home / "dbt" / "manifest.json"
     with connection.transaction():
         # Before it locks anything, so that whoever takes this batch over can end the session that holds the gate.
         audit.assert_running(connection, batch_id)
-    bind_to_facilities(connection, "analytics_next")
-    _behind_the_gate(connection, lambda: _swap(connection, batch_id))
+        audit.hold_build(connection)
+        # Another try of this batch may have published since, or have begun to build anew.
+        if _waits(connection, batch_id):
+            _assert_whole(connection, batch_id, manifest)
+            bind_to_facilities(connection, "analytics_next")
+    _behind_the_gate(connection, lambda: _swap(connection, batch_id, manifest))
     _drop_replaced(connection)
 
 
@@ -123,6 +125,7 @@ def _behind_the_gate(connection: Connection, swap: Callable[[], None]) -> None:
         try:
             with connection.transaction():
                 connection.execute(f"set local lock_timeout = '{GATE_SECONDS}s'")
+                audit.hold_build(connection)
                 connection.execute("lock table audit.publish_gate in access exclusive mode")
                 swap()
                 _assert_grants(connection)
@@ -134,8 +137,12 @@ def _behind_the_gate(connection: Connection, swap: Callable[[], None]) -> None:
             return
 
 
-def _swap(connection: Connection, batch_id: int) -> None:
+def _swap(connection: Connection, batch_id: int, manifest: Path) -> None:
     audit.assert_running(connection, batch_id)
+    # The same, since the build was held.
+    if not _waits(connection, batch_id):
+        return
+    _assert_whole(connection, batch_id, manifest)
     row = connection.execute(
         "insert into audit.releases (batch_id) values (%s) returning release_id", [batch_id]
     ).fetchone()
@@ -169,6 +176,15 @@ def _swap_back(connection: Connection) -> None:
 
 def _exists(connection: Connection, schema: str) -> bool:
     return connection.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone() is not None
+
+
+def _waits(connection: Connection, batch_id: int) -> bool:
+    """Whether there is a build to publish; not, if the batch has published it."""
+    if _exists(connection, "analytics_next"):
+        return True
+    if not connection.execute("select 1 from audit.releases where batch_id = %s", [batch_id]).fetchone():
+        raise NotPublishable(f"batch {batch_id}: nothing was built. Run the step dbt_build first.")
+    return False
 
 
 def _assert_whole(connection: Connection, batch_id: int, manifest_path: Path) -> None:

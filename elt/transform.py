@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,17 @@ class TransformFailed(Exception):
     """A model could not be built or a test failed; what is published stays as it was."""
 
 
+class Superseded(Exception):
+    """Another try of the same batch has begun to build anew; what this one built is gone."""
+
+
 def build(connection: Connection, settings: Settings, batch_id: int) -> None:
     """Build and test every model for this batch, by one call of dbt: its start is most of the time (decision 0020).
 
     The schemas are made anew, and what dbt reads is copied, all of it as of one moment: leftovers of a killed run never
     take part. `connection` acts as loader.
-    Raises `TransformFailed` naming each failed node, its model and how many rows failed; values never appear in it.
+    Raises `Superseded`, and `TransformFailed` naming each failed node, its model and how many rows failed; values never
+    appear in it.
     """
     if len(settings.research_pseudonym_key.get_secret_value()) < 32:
         raise TransformFailed(
@@ -49,8 +55,10 @@ def build(connection: Connection, settings: Settings, batch_id: int) -> None:
         )
     # One build at a time: a dbt session still open belongs to a dead run, and must not write into this one.
     end_sessions(connection, APPLICATION)
+    name = f"build {uuid.uuid4()}"
     with connection.transaction():
         audit.assert_running(connection, batch_id)
+        audit.hold_build(connection)
         run_date = connection.execute(
             "select (started_at at time zone 'UTC')::date from audit.batches where batch_id = %s", [batch_id]
         ).fetchone()[0]  # type: ignore[index]
@@ -59,6 +67,7 @@ def build(connection: Connection, settings: Settings, batch_id: int) -> None:
         connection.execute(f"drop schema if exists analytics_next, research_next, {SOURCES_SCHEMA} cascade")
         for schema in ("analytics_next", "research_next", SOURCES_SCHEMA):
             connection.execute(f"create schema {schema}")
+        connection.execute(f"comment on schema analytics_next is '{name}'")
         _copy_sources(connection)
     target = settings.medilink_home / "dbt"
     results = target / "run_results.json"
@@ -72,7 +81,7 @@ def build(connection: Connection, settings: Settings, batch_id: int) -> None:
     nodes = json.loads(results.read_text(encoding="utf-8"))["results"]
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     described = manifest["nodes"] | manifest["unit_tests"]
-    _record(connection, batch_id, nodes, described)
+    _record(connection, batch_id, name, nodes, described)
     failed = [
         _sentence(node, described) for node in nodes if node["status"] not in GOOD and node["status"] != "skipped"
     ]
@@ -137,7 +146,10 @@ def dbt(settings: Settings, target: Path, *arguments: str) -> subprocess.Complet
     )
 
 
-def _record(connection: Connection, batch_id: int, nodes: list[dict[str, Any]], described: dict[str, Any]) -> None:
+def _record(
+    connection: Connection, batch_id: int, name: str, nodes: list[dict[str, Any]], described: dict[str, Any]
+) -> None:
+    """Keep the results, if they are those of what stands in `analytics_next`: only then may it be published."""
     rows = [
         {
             "batch": batch_id,
@@ -155,6 +167,10 @@ def _record(connection: Connection, batch_id: int, nodes: list[dict[str, Any]], 
     ]
     with connection.transaction(), connection.cursor() as cursor:
         audit.assert_running(connection, batch_id)
+        audit.hold_build(connection)
+        built = cursor.execute("select obj_description(to_regnamespace('analytics_next'), 'pg_namespace')").fetchone()
+        if built != (name,):
+            raise Superseded(f"batch {batch_id}: another try of it builds the marts anew. Wait for that one.")
         cursor.executemany(
             """
             insert into audit.dbt_results (
