@@ -70,7 +70,7 @@ def _take(feed: str, name: str, content: IO[bytes]) -> None:
             )
             return
         raise
-    st.toast(f"Accepted as {taken['name']} ({taken['size_bytes']:,} bytes)", icon=":material/check:")
+    st.success(f"Accepted as {taken['name']} ({taken['size_bytes']:,} bytes)", icon=":material/check:")
     st.query_params["run"] = taken["run_id"]
 
 
@@ -108,5 +108,5 @@ def fetch_return() -> None:
 
 
 def _started(started: dict[str, str]) -> None:
-    st.toast(f"Accepted: {started['flow_run_name']}", icon=":material/check:")
+    st.success(f"Accepted: {started['flow_run_name']}", icon=":material/check:")
     st.query_params["run"] = started["flow_run_id"]
