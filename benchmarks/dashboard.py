@@ -80,8 +80,12 @@ def chooses(label: str, option: str | None = None) -> Callable[[Page], None]:
     """A choice out of a list: the first, unless one is named."""
 
     def do(page: Page) -> None:
-        page.get_by_role("combobox", name=label).press("ArrowDown")
-        page.get_by_role("option", name=option, exact=True).first.click()
+        wanted = page.get_by_role("option", name=option, exact=True).first
+        # A list that opens while its options are still exchanged closes again.
+        while not wanted.is_visible():
+            page.get_by_role("combobox", name=label).press("ArrowDown")
+            page.wait_for_timeout(100)
+        wanted.click()
 
     return do
 
