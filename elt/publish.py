@@ -59,6 +59,8 @@ def publish(connection: Connection, settings: Settings, batch_id: int) -> None:
         _drop_replaced(connection)
         return
     manifest = settings.medilink_home / "dbt" / "manifest.json"
+    # First of all, so that whoever tries a build that failed is told which nodes did, not that its batch has ended.
+    _assert_whole(connection, batch_id, manifest)
     with connection.transaction():
         # Before it locks anything, so that whoever takes this batch over can end the session that holds the gate.
         audit.assert_running(connection, batch_id)
