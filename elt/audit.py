@@ -68,6 +68,7 @@ class LedgerFile:
     reprocess_of: int | None
     is_correction: bool
     expected_records: int | None
+    records_processed: int | None
 
 
 LEDGER_COLUMNS = ", ".join(LedgerFile.__dataclass_fields__)

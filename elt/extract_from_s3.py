@@ -245,7 +245,11 @@ def _claim(s3: S3Client, connection: Connection, settings: Settings, file: Ledge
             audit.refuse_file(connection, file.file_id, FileStatus.HELD, refusal.code, str(refusal))
         # Deleting a claimed version lets an older one of the same name come to light: taking it would turn back time.
         newer = connection.execute(
-            "select 1 from audit.ingest_files where input_key = %s and last_modified > %s and claimed_at is not null",
+            """
+            select 1 from audit.ingest_files
+            where input_key = %s and last_modified > %s and claimed_at is not null
+                and reprocess_of is null  -- As the index has it: what was promoted again was claimed once before.
+            """,
             [file.input_key, file.last_modified],
         ).fetchone()
         if newer and not original:

@@ -79,10 +79,9 @@ def _promote_file(connection: Connection, file: LedgerFile, feed: Contract) -> N
             if _is_duplicate(connection, file):
                 return
             counts = _decide(connection, feed, _returned(feed, file) if file.is_correction else _delivered(feed, file))
-            processed = connection.execute(
-                "select records_processed from audit.ingest_files where file_id = %s", [file.file_id]
-            ).fetchone()[0]  # type: ignore[index]
-            _assert_within_limit(connection, feed, file, processed)
+            processed = file.records_processed or 0
+            if Disposition.FAILED in counts:
+                _assert_within_limit(connection, feed, file, processed)
             if feed.replaces:
                 revisions.replace(connection, feed, file)
             _enter(connection, feed, file.batch_id, counts, is_delivery=file.reprocess_of is None)

@@ -29,6 +29,10 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 LAST_DIGITS = [b"%03d" % line for line in range(1000)]
 PAGE_LINES = len(LAST_DIGITS)
 
+# In place of the shape of a record that fits the header; a run of such records, or one that does not fit.
+FITTING = b"+"
+SHAPES = re.compile(rb"\++|[^+\n]*[+\n]")
+
 # UTF-8 taken for windows-1252 and written as UTF-8 again looks like this; the last is the mark of a lost letter.
 MOJIBAKE = (b"\xc3\x83\xc2", b"\xc3\x82\xc2", b"\xc3\xa2\xe2\x82\xac", b"\xc3\xa1\xc2", b"\xef\xbf\xbd")
 # Bytes that are rare otherwise, of which each of these has one.
@@ -82,7 +86,7 @@ class Scan:
         labels = delimiter + shared + delimiter * 2
         self._numbered = [digits + labels for digits in LAST_DIGITS]
         self._reject = b"%d" + delimiter + shared + b"%b" + delimiter + b"%b" + delimiter * width + b"\n"
-        self._content = bytes(byte for byte in range(256) if byte not in delimiter + b"\n")
+        self._content = bytes(byte for byte in range(256) if byte not in delimiter + b"\n\0")
         self._edges = {b"", delimiter, b"\r", b"\n"}
         self._skeleton = delimiter * (width - 1)
         self._strict = _strict_record(width, delimiter)
@@ -114,20 +118,23 @@ class Scan:
         Records are numbered all at once; only the odd ones among them are looked at.
         """
         if not chunk.strip(b"\r\n"):
+            self._lines.number += _line_count(chunk)
             return  # Blank lines are no records, and a file may be made of millions of them.
         # The bytes are looked for first: that costs next to nothing.
         if any(byte in chunk for byte in MOJIBAKE_BYTES) and any(sign in chunk for sign in MOJIBAKE):
             self.suspicious += sum(any(sign in line for sign in MOJIBAKE) for line in chunk.splitlines())
         split = self._split(chunk)
         if split is None:
+            self._lines.number += _line_count(chunk)
             yield from self._one_by_one(chunk, first)
             return
         text, shapes, unfinished = split
         records = text.split(b"\n")[:-1]
-        starts = self._starts(text, first)[: len(records)]
+        starts = self._starts(shapes, len(records), first)
+        self._lines.number += len(records) + shapes.count(b"\0") + unfinished.count(b"\n")
         self.records += len(records)
         is_valid = chunk.isascii() or _is_utf8(chunk)
-        odd = self._odd(records, shapes, is_valid=is_valid)
+        odd = self._odd(records, shapes.replace(b"\0", b""), is_valid=is_valid)
         rows = [b""] * (2 * len(records))
         rows[::2] = starts
         rows[1::2] = records
@@ -150,9 +157,9 @@ class Scan:
     def _split(self, chunk: bytes) -> tuple[bytes, bytes, bytes] | None:
         """The records of `chunk`, with NUL for line ends inside quotes, their shapes, and what begins its last record.
 
-        A shape is what is left of a record when all that gives a file no structure is taken away. The last record is
-        told apart only if it ends in a later chunk. None where a quote, a carriage return or a NUL stands so that
-        PostgreSQL and Python's csv module might not read it alike.
+        A shape is what is left of a record when all that gives a file no structure is taken away; NUL stands for line
+        ends inside quotes here, too. The last record is told apart only if it ends in a later chunk. None where a
+        quote, a carriage return or a NUL stands so that PostgreSQL and Python's csv module might not read it alike.
         """
         if b"\0" in chunk or (b"\r" in chunk and b"\r" in chunk.replace(b"\r\n", b"")):
             return None
@@ -166,37 +173,50 @@ class Scan:
             ended, line_end, begun = parts[last].rpartition(b"\n")
             unfinished = b'"'.join([begun, *parts[last + 1 :]])
             parts[last:] = [ended + line_end]
-        shapes = b"".join(parts[::2]).translate(None, self._content)
+        quoted, shape = parts[1::2], parts[:]
+        shape[1::2] = [b"\0" * part.count(b"\n") for part in quoted]
         if b"\r" in chunk:
             parts[::2] = [part.replace(b"\r\n", b"\n") for part in parts[::2]]
-        parts[1::2] = [part.replace(b"\n", b"\0") for part in parts[1::2]]
-        return b'"'.join(parts), shapes, unfinished
+        parts[1::2] = [part.replace(b"\n", b"\0") for part in quoted]
+        return b'"'.join(parts), b"".join(shape).translate(None, self._content), unfinished
 
-    def _starts(self, text: bytes, first: int) -> list[bytes]:
-        """How the COPY row of each record of `text` begins, with the line before ended: the line it starts on, labels.
+    def _starts(self, shapes: bytes, records: int, first: int) -> list[bytes]:
+        """How the COPY row of each record begins, with the line before ended: the line it starts on, and the labels.
 
-        NUL stands for a line end inside a record. To write each number by itself would cost as much as all the rest of
-        the scan: a page of lines is numbered at once, and cut from.
+        To write each number by itself would cost as much as all the rest of the scan: a page of lines is numbered at
+        once, and cut from.
         """
+        lines: list[bytes] = []
+        next_line, end = first, first + records + shapes.count(b"\0")
+        while next_line < end:
+            page, line = divmod(next_line, PAGE_LINES)
+            if page != self._page:
+                self._page, before = page, b"\n%d" % page
+                self._page_starts = [before + start for start in self._numbered]
+            lines += self._page_starts[line : line + end - next_line]
+            next_line = (page + 1) * PAGE_LINES
+        if len(lines) == records:
+            return lines
         starts: list[bytes] = []
-        for part in text.split(b"\0"):
-            end = first + part.count(b"\n") + 1
-            first += bool(starts)  # A later part begins within a record.
-            while first < end:
-                page, line = divmod(first, PAGE_LINES)
-                if page != self._page:
-                    self._page, before = page, b"\n%d" % page
-                    self._page_starts = [before + start for start in self._numbered]
-                starts += self._page_starts[line : line + end - first]
-                first = min(end, (page + 1) * PAGE_LINES)
-            first = end
+        line = 0
+        for part in shapes.split(b"\0"):
+            count = part.count(b"\n") + (line == 0)  # A later part begins within a record.
+            starts += lines[line : line + count]
+            line += count + 1
         return starts
 
     def _odd(self, records: list[bytes], shapes: bytes, *, is_valid: bool) -> Iterable[int]:
         """Indexes of the records that do not fit the header, are blank, or are not UTF-8."""
-        if is_valid and self._skeleton and shapes == (self._skeleton + b"\n") * len(records):
+        fits = self._skeleton + b"\n"
+        if is_valid and self._skeleton and shapes == fits * len(records):
             return ()
-        odd = {index for index, shape in enumerate(shapes.split(b"\n")[:-1]) if shape != self._skeleton}
+        odd, index = set(), 0
+        for run in SHAPES.findall(shapes.replace(fits, FITTING)):
+            if run.startswith(FITTING):
+                index += len(run)
+            else:
+                odd.add(index)
+                index += 1
         if not self._skeleton:
             odd.update(index for index, record in enumerate(records) if not record)
         if not is_valid:
@@ -283,7 +303,7 @@ def _first_record(texts: Iterator[str], delimiter: str) -> tuple[list[str], bool
 
 
 class _Lines:
-    """Lines and line-aligned chunks of a byte stream; `number` is the number of the line last handed out."""
+    """Lines and line-aligned chunks of a byte stream; `number` is that of the line last handed out and counted."""
 
     def __init__(self, source: Iterable[bytes]) -> None:
         self._source = iter(source)
@@ -320,13 +340,17 @@ class _Lines:
         return line
 
     def next_chunk(self) -> bytes | None:
-        """All lines at hand up to the last LF, or one line; None at the end of the stream."""
+        """All lines at hand up to the last LF, or one line; None at the end of the stream.
+
+        They are not counted yet: whoever reads them has to count their ends anyhow.
+        """
         cut = self._held.rfind(b"\n", self._position) + 1
         if cut == 0:
-            return self.next_line()
+            line = self.next_line()
+            self.number -= line is not None
+            return line
         chunk = self._held[self._position : cut]
         self._position = cut
-        self.number += _line_count(chunk)
         return chunk
 
     def __iter__(self) -> Iterator[bytes]:
