@@ -14,6 +14,8 @@ import plotly.graph_objects as go
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 INK, GRID = "#16242F", "#E3E9EE"
+# What a letter takes of the width, and the name of a vertical axis; a number beside it has no more letters.
+LETTER_PIXELS, TITLE_PIXELS, NUMBER_LETTERS, NAME_LETTERS = 7, 28, 6, 32
 PRIORITIES = {"Critical": VERMILLION, "High": ORANGE, "Medium": SKY, "Low": BLUE}
 STATES = {
     "succeeded": GREEN,
@@ -31,21 +33,29 @@ def column(rows: Rows, name: str) -> list[Any]:
     return [row[name] for row in rows]
 
 
-def figure(*, x: str, y: str, height: int = 320) -> go.Figure:
-    """An empty figure with the names of its axes, units included."""
+def figure(*, x: str, y: str, height: int = 320, names: Sequence[str] = ()) -> go.Figure:
+    """An empty figure with the names of its axes, units included; `names` are to stand beside the vertical one.
+
+    Room for what stands beside the axes is said here: to find it out, Plotly would draw each chart several times
+    (automargin), which took a second of the first page's wait.
+    """
+    shown = [name if len(name) <= NAME_LETTERS else f"{name[: NAME_LETTERS - 1]}…" for name in names]
+    widest = max(map(len, shown), default=NUMBER_LETTERS)
     drawn = go.Figure()
     drawn.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        margin={"l": 12 + LETTER_PIXELS * widest + (TITLE_PIXELS if y else 0), "r": 12, "t": 8, "b": 56 if x else 40},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "size": 13, "family": "Source Sans, sans-serif"},
         hovermode="x unified",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "traceorder": "normal"},
-        xaxis={"title": x or None, "gridcolor": GRID, "zeroline": False, "automargin": True, "fixedrange": True},
-        yaxis={"title": y or None, "gridcolor": GRID, "zeroline": False, "automargin": True, "fixedrange": True},
+        xaxis={"title": x or None, "gridcolor": GRID, "zeroline": False, "fixedrange": True},
+        yaxis={"title": y or None, "gridcolor": GRID, "zeroline": False, "fixedrange": True},
         barcornerradius=3,
     )
+    if names:
+        drawn.update_yaxes(tickvals=names, ticktext=shown)
     return drawn
 
 
@@ -77,7 +87,7 @@ def priority_mix(rows: Rows) -> go.Figure:
 
 def ranked_bars(rows: Rows, label: str, value: str, unit: str, colour: str = BLUE) -> go.Figure:
     """Horizontal bars, the first row on top."""
-    drawn = figure(x=unit, y="", height=90 + 26 * len(rows))
+    drawn = figure(x=unit, y="", height=90 + 26 * len(rows), names=column(rows, label))
     drawn.add_bar(
         x=column(rows, value),
         y=column(rows, label),
@@ -94,12 +104,12 @@ def ranked_bars(rows: Rows, label: str, value: str, unit: str, colour: str = BLU
 
 def conditions(rows: Rows) -> go.Figure:
     """Visits by condition; the urgent ones (level 1 or 2) stand out where they are known."""
-    drawn = figure(x="visits", y="", height=110 + 26 * len(rows))
+    names = column(rows, "condition")
+    drawn = figure(x="visits", y="", height=110 + 26 * len(rows), names=names)
     urgent = [row["urgent_visit_count"] for row in rows]
     others = [
         None if row["visit_count"] is None else row["visit_count"] - (row["urgent_visit_count"] or 0) for row in rows
     ]
-    names = column(rows, "condition")
     drawn.add_bar(x=urgent, y=names, orientation="h", name="level 1 or 2", marker_color=VERMILLION)
     drawn.add_bar(x=others, y=names, orientation="h", name="level 3 to 5", marker_color=BLUE)
     drawn.update_layout(barmode="stack", hovermode="y unified")
@@ -147,11 +157,12 @@ def occupancy(lines: Sequence[tuple[str, Rows]]) -> go.Figure:
 
 def pressed(rows: Rows) -> go.Figure:
     """The fullest organisations; the colour is the band."""
-    drawn = figure(x="beds occupied, %", y="", height=340)
+    names = [f"{row['organisation_code']}  " for row in rows]
+    drawn = figure(x="beds occupied, %", y="", height=340, names=names)
     rates = [row["occupancy_rate"] or 0 for row in rows]
     drawn.add_bar(
         x=rates,
-        y=[f"{row['organisation_code']}  " for row in rows],
+        y=names,
         customdata=column(rows, "organisation_name"),
         orientation="h",
         marker_color=[VERMILLION if rate >= 92 else ORANGE if rate >= 85 else BLUE for rate in rates],
@@ -166,7 +177,7 @@ def pressed(rows: Rows) -> go.Figure:
 
 def sectors(rows: Rows) -> go.Figure:
     """Beds available and occupied by sector."""
-    drawn = figure(x="beds, average per day", y="", height=110 + 52 * len(rows))
+    drawn = figure(x="beds, average per day", y="", height=110 + 52 * len(rows), names=column(rows, "sector"))
     for name, colour in (("beds available", "#9CC9E4"), ("beds occupied", BLUE)):
         drawn.add_bar(x=column(rows, name), y=column(rows, "sector"), orientation="h", name=name, marker_color=colour)
     drawn.update_layout(barmode="group", hovermode="y unified")
@@ -243,6 +254,7 @@ def run_durations(rows: Rows) -> go.Figure:
     drawn.update_xaxes(categoryorder="array", categoryarray=[f"batch {row['batch']}" for row in rows])
     # A single run is no wall.
     drawn.update_layout(hovermode="closest", bargap=0.9 if len(rows) < 4 else 0.3)
+    drawn.update_xaxes(automargin=True)  # Many names are turned to stand upright.
     return drawn
 
 
@@ -260,7 +272,7 @@ def rows_per_day(rows: Rows) -> go.Figure:
     for name, colour in colours.items():
         drawn.add_bar(x=column(rows, "run_on"), y=column(rows, f"{name}_count"), name=name, marker_color=colour)
     drawn.update_layout(barmode="stack")
-    drawn.update_xaxes(type="category")
+    drawn.update_xaxes(type="category", automargin=True)
     return drawn
 
 
