@@ -59,9 +59,11 @@ class Interaction:
     what: str
     do: Callable[[Page], None]
     shows: Callable[[Page], Locator]
+    before: Callable[[Page], None] = lambda _: None
 
     def seconds(self, page: Page) -> float:
         """Do it; how long the answer took."""
+        self.before(page)
         page.evaluate(AWAIT_RUN)
         began = time.perf_counter()
         self.do(page)
@@ -76,18 +78,21 @@ def goes_to(title: str) -> Callable[[Page], None]:
     return lambda page: page.get_by_test_id("stSidebar").get_by_role("link", name=title).click()
 
 
-def chooses(label: str, option: str | None = None) -> Callable[[Page], None]:
-    """A choice out of a list: the first, unless one is named."""
+def choice(
+    page: str, what: str, label: str, shows: Callable[[Page], Locator], option: str | None = None
+) -> Interaction:
+    """A choice out of a list, open already: the first, unless one is named."""
 
-    def do(page: Page) -> None:
-        wanted = page.get_by_role("option", name=option, exact=True).first
+    def wanted(page: Page) -> Locator:
+        return page.get_by_role("option", name=option, exact=True).first
+
+    def unfold(page: Page) -> None:
         # A list that opens while its options are still exchanged closes again.
-        while not wanted.is_visible():
+        while not wanted(page).is_visible():
             page.get_by_role("combobox", name=label).press("ArrowDown")
             page.wait_for_timeout(100)
-        wanted.click()
 
-    return do
+    return Interaction(page, what, lambda page: wanted(page).click(), shows, before=unfold)
 
 
 def has(selector: str) -> Callable[[Page], Locator]:
@@ -130,24 +135,16 @@ INTERACTIONS = [
         lambda page: page.get_by_role("link", name="Hospitals NHS").first.click(), says("Beds by sector"),
     ),
     Interaction("Conditions & triage", "open", goes_to("Conditions"), has(BARS)),
-    Interaction("Conditions & triage", "a state", chooses("State", "Kano"), says("Most frequent conditions, Kano")),
-    Interaction(
-        "Conditions & triage", "an age group", chooses("Age group", "Adult"),
-        says("Most frequent conditions, Kano, Adult"),
-    ),
-    Interaction("Conditions & triage", "50 conditions", chooses("Conditions", "50"), has(BARS)),
+    choice("Conditions & triage", "a state", "State", says("Most frequent conditions, Kano"), "Kano"),
+    choice("Conditions & triage", "an age group", "Age group", says("Most frequent conditions, Kano, Adult"), "Adult"),
+    choice("Conditions & triage", "50 conditions", "Conditions", has(BARS), "50"),
     Interaction("Data in", "open", goes_to("Data in"), says("A file of a hospital")),
     Interaction("Pipeline", "open", goes_to("Pipeline"), says("dbt, node by node")),
     Interaction("Quarantine", "open", goes_to("Quarantine"), says("rows are open")),
-    Interaction(
-        "Quarantine", "a reason", chooses("Reason", "wrong_column_count"),
-        lambda page: page.get_by_test_id("stDataFrame").nth(1),
+    choice(
+        "Quarantine", "a reason", "Reason", lambda page: page.get_by_test_id("stDataFrame").nth(1), "wrong_column_count"
     ),
-    Interaction(
-        "Quarantine", "one row",
-        chooses("Look into one row"),
-        says("What to do:"),
-    ),
+    choice("Quarantine", "one row", "Look into one row", says("What to do:")),
 ]  # fmt: skip
 
 
