@@ -13,7 +13,7 @@ Usage: ./test.sh [unit | integration | e2e | faults | lint | all] [pytest argume
   unit           no service needed; under a minute
   integration    against the embedded PostgreSQL and S3 endpoint, Terraform, and what else is fetched
   e2e            start.sh itself, in a fresh clone
-  faults         all cases of the fault harness, with 200 random kills (the others run its fast part only); an hour
+  faults         all cases of the fault harness, with 200 random kills (the others run its fast part only); half an hour
   lint           ruff, mypy, sqlfluff, dbt parse, shellcheck, freshness of the lock and of requirements.txt
   all            lint, then every test (default)
   audit          known vulnerabilities of the locked packages, and an SBOM; fails if it could not ask

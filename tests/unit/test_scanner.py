@@ -36,6 +36,18 @@ def test_records_are_numbered_by_the_line_they_start_on(block):
     assert (found.records, found.rejects) == (3, 0)
 
 
+@pytest.mark.parametrize("block", [999, 65536, 10**6])
+def test_lines_of_a_long_file_are_numbered_too(block):
+    written = [f'{n},"x\ny\n{n}"' if n % 7 == 0 else f"{n}" if n % 11 == 0 else f"{n},{n}" for n in range(5000)]
+    number, expected = 2, []
+    for text in written:
+        expected.append((number, text))
+        number += 1 + text.count("\n")
+    found, rows = scan(("a,b\n" + "\n".join(written)).encode(), block)
+    assert [(int(row[0]), row[3] or row[2]) for row in rows] == [(n, text.partition(",")[0]) for n, text in expected]
+    assert (found.records, found.rejects) == (5000, len([row for row in rows if row[1]]))
+
+
 def test_a_record_that_does_not_fit_the_header_is_a_reject_with_its_text():
     found, rows = scan(b"a,b\n1\n1,2,3\n1,2\n")
     assert rejects(rows) == [(2, "wrong_column_count", "1"), (3, "wrong_column_count", "1,2,3")]
