@@ -10,7 +10,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from backend.access import Scope
-from backend.analytics.marts import rounded, suppressed
+from backend.analytics.marts import rounded, spelled, suppressed
 from backend.analytics.schemas import (
     ConditionTotal,
     ConditionTotalParameters,
@@ -33,11 +33,11 @@ def _rows(as_of: datetime, source: str, schema: type[BaseModel], query: Paramete
     body: str = fetch_one(
         f"""
         select json_build_object(
-            'as_of', cast(%(as_of)s as timestamptz), 'rows', coalesce(json_agg(row_to_json(found)), '[]')
+            'as_of', cast(%(as_of)s as text), 'rows', coalesce(json_agg(row_to_json(found)), '[]')
         )::text
         from (select {columns(schema, **shown)} from ({source}) as totals) as found
         """,
-        as_of=as_of,
+        as_of=spelled(as_of),
         **query.model_dump(),
     )[0]
     return body
@@ -143,7 +143,7 @@ def facility_map(as_of: datetime, query: FacilityMapParameters, scope: Scope) ->
             order by visit_count desc, facility_id limit %(limit)s
         )
         select json_build_object(
-            'as_of', cast(%(as_of)s as timestamptz),
+            'as_of', cast(%(as_of)s as text),
             'facility_count', (select count(*) from facilities),
             'placed_facility_count', (select count(*) from facilities where has_valid_coordinates),
             'rows', coalesce(
@@ -155,7 +155,7 @@ def facility_map(as_of: datetime, query: FacilityMapParameters, scope: Scope) ->
             )
         )::text
         """,
-        as_of=as_of,
+        as_of=spelled(as_of),
         **query.model_dump(),
     )[0]
     return body

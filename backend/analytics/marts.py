@@ -28,6 +28,11 @@ def suppressed(*measures: str, unless: str = "false") -> dict[str, str]:
     return {measure: f"case when {unless} then {measure} end" for measure in measures}
 
 
+def spelled(as_of: datetime) -> str:
+    """When a release was published, as every answer writes it: who keeps answers by it compares texts."""
+    return as_of.isoformat(timespec="microseconds")
+
+
 @dataclass(frozen=True)
 class Mart:
     """A mart: its rows as they are, and as a viewer sees them."""
@@ -40,7 +45,7 @@ class Mart:
 
         def body(as_of: datetime) -> Response:
             page = (self.rounded if g.scope is Scope.ROUNDED else self.exact).find(query)
-            text = f'{{"as_of": "{as_of.isoformat()}", "rows": {page.body}}}'
+            text = f'{{"as_of": "{spelled(as_of)}", "rows": {page.body}}}'
             return page.with_headers(Response(text, content_type="application/json"))
 
         return of_release(body)
@@ -61,7 +66,7 @@ def of_release(body: Callable[[datetime], Response]) -> Response:
             )
         )
     # The same address answers each role and facility differently.
-    seen = f"{as_of.isoformat()} {g.scope} {g.caller.facilities if g.scope is Scope.OWN else ''}"
+    seen = f"{spelled(as_of)} {g.scope} {g.caller.facilities if g.scope is Scope.OWN else ''}"
     etag = hashlib.sha256(seen.encode()).hexdigest()[:32]
     # Weakly: proxies that compress make ETags weak.
     answer = Response(status=304) if request.if_none_match.contains_weak(etag) else body(as_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from backend.access import Scope
-from backend.analytics.marts import Mart, rounded, suppressed
+from backend.analytics.marts import Mart, rounded, spelled, suppressed
 from backend.analytics.schemas import (
     BedOccupancy,
     ConditionFrequency,
@@ -35,7 +35,7 @@ def facility_stats(as_of: datetime, facility_id: int | None, scope: Scope) -> st
             'total_facilities', count(*),
             'total_patients', coalesce(sum(patient_count), 0),
             'total_records', coalesce(sum(record_count), 0),
-            'as_of', cast(%(as_of)s as timestamptz),
+            'as_of', cast(%(as_of)s as text),
             'facilities', coalesce(
                 json_agg(
                     json_build_object(
@@ -59,7 +59,7 @@ def facility_stats(as_of: datetime, facility_id: int | None, scope: Scope) -> st
             where cast(%(facility_id)s as bigint) is null or facility_id = %(facility_id)s
         ) as facilities
         """,
-        as_of=as_of,
+        as_of=spelled(as_of),
         facility_id=facility_id,
     )[0]
     return body

@@ -8,7 +8,7 @@ from flask import Response, current_app, g
 
 from backend.access import Scope
 from backend.analytics import aggregates, queries
-from backend.analytics.marts import of_release
+from backend.analytics.marts import of_release, spelled
 from backend.analytics.schemas import (
     BedOccupancies,
     BedOccupancyParameters,
@@ -32,7 +32,7 @@ from backend.analytics.schemas import (
     TriageTrends,
     VisitsByDay,
 )
-from backend.answers import json_of, resource
+from backend.answers import resource
 from backend.parameters import Parameters
 
 analytics = resource("analytics", "/api/analytics", "What the published marts say")
@@ -94,7 +94,7 @@ def bed_occupancy(query: BedOccupancyParameters) -> Response:
 @analytics.get("/release", responses={200: Release, 304: UNCHANGED})
 def release(query: Parameters) -> Response:
     """Which release of the marts is live"""
-    return of_release(lambda as_of: json_of(Release(as_of=as_of)))
+    return of_release(lambda as_of: _json(f'{{"as_of": "{spelled(as_of)}"}}'))
 
 
 @analytics.get("/daily-visits", responses={200: VisitsByDay, 304: UNCHANGED})

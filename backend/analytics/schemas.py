@@ -37,14 +37,18 @@ class FacilityStats(Schema):
     total_facilities: int = Field(description="facilities listed", examples=[1])
     total_patients: int = Field(description="their patients", examples=[120])
     total_records: int = Field(description="their medical records", examples=[310])
-    as_of: datetime = Field(description="when the marts were published, UTC", examples=["2026-01-31T02:01:40.1+00:00"])
+    as_of: datetime = Field(
+        description="when the marts were published, UTC", examples=["2026-01-31T02:01:40.100000+00:00"]
+    )
     facilities: list[FacilityCounts] = Field(description="one by one, ordered by facility_id")
 
 
 class Published(Schema):
     """Rows of a mart, and how old they are."""
 
-    as_of: datetime = Field(description="when the marts were published, UTC", examples=["2026-01-31T02:01:40.1+00:00"])
+    as_of: datetime = Field(
+        description="when the marts were published, UTC", examples=["2026-01-31T02:01:40.100000+00:00"]
+    )
 
 
 class FacilityPerformance(Schema):

@@ -127,7 +127,7 @@ class TestPlaces:
 @pytest.mark.usefixtures("rows", "marts")
 class TestTheRelease:
     def test_says_when_the_marts_were_published(self, client: FlaskClient) -> None:
-        assert client.get("/api/analytics/release").json == {"as_of": "2026-01-31T02:01:40.100000Z"}
+        assert client.get("/api/analytics/release").json == {"as_of": "2026-01-31T02:01:40.100000+00:00"}
 
 
 class TestWho:

@@ -33,7 +33,7 @@ class TestPublished:
             "total_facilities": 3,
             "total_patients": 6,
             "total_records": 3,
-            "as_of": "2026-01-31T02:01:40.1+00:00",
+            "as_of": "2026-01-31T02:01:40.100000+00:00",
             "facilities": [
                 {
                     "facility_id": 1,

@@ -14,6 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.analytics import schemas
+from backend.problems import Api
 from backend.schema import Schema
 from elt.vocabulary import Role
 from tests.backend.conftest import mart_columns
@@ -51,6 +52,14 @@ def test_schemas_are_the_marts_contracts() -> None:
                 assert kinds == {TYPES[column["data_type"].partition("(")[0]]}, f"{path.stem}.{column['name']}"
             compared += 1
     assert compared >= 4
+
+
+@pytest.mark.usefixtures("rows", "marts")
+def test_every_answer_spells_its_release_alike(app: Api, client: FlaskClient) -> None:
+    addresses = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("analytics.")}
+    assert len(addresses) > 10
+    found = {address: json.loads(client.get(address).data)["as_of"] for address in addresses}
+    assert set(found.values()) == {"2026-01-31T02:01:40.100000+00:00"}, found
 
 
 @pytest.mark.usefixtures("rows", "marts")
