@@ -303,7 +303,7 @@ def _first_record(texts: Iterator[str], delimiter: str) -> tuple[list[str], bool
 
 
 class _Lines:
-    """Lines and line-aligned chunks of a byte stream; `number` is that of the line last handed out and counted."""
+    """Lines and line-aligned chunks of a byte stream; `number` is that of the last line that was counted."""
 
     def __init__(self, source: Iterable[bytes]) -> None:
         self._source = iter(source)
@@ -342,7 +342,7 @@ class _Lines:
     def next_chunk(self) -> bytes | None:
         """All lines at hand up to the last LF, or one line; None at the end of the stream.
 
-        They are not counted yet: whoever reads them has to count their ends anyhow.
+        `number` does not count them yet: who splits them has to count their ends anyhow.
         """
         cut = self._held.rfind(b"\n", self._position) + 1
         if cut == 0:
