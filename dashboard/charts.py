@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 INK, GRID = "#16242F", "#E3E9EE"
-# What a letter takes of the width, and the name of a vertical axis; a number beside it has no more letters.
+# What a letter takes of the width, and the name of a vertical axis; the letters of a number beside it, and of a name.
 LETTER_PIXELS, TITLE_PIXELS, NUMBER_LETTERS, NAME_LETTERS = 7, 28, 6, 32
 PRIORITIES = {"Critical": VERMILLION, "High": ORANGE, "Medium": SKY, "Low": BLUE}
 STATES = {
@@ -36,15 +36,15 @@ def column(rows: Rows, name: str) -> list[Any]:
 def figure(*, x: str, y: str, height: int = 320, names: Sequence[str] = ()) -> go.Figure:
     """An empty figure with the names of its axes, units included; `names` are to stand beside the vertical one.
 
-    Room for what stands beside the axes is said here: to find it out, Plotly would draw each chart several times
-    (automargin), which took a second of the first page's wait.
+    Room for what stands beside the axes is said here: to find it out, Plotly draws a chart several times (automargin),
+    which took a second of the first page's wait. It does so for names that are longer than usual.
     """
-    shown = [name if len(name) <= NAME_LETTERS else f"{name[: NAME_LETTERS - 1]}…" for name in names]
-    widest = max(map(len, shown), default=NUMBER_LETTERS)
+    widest = max(map(len, names), default=NUMBER_LETTERS)
+    left = 12 + LETTER_PIXELS * min(widest, NAME_LETTERS) + (TITLE_PIXELS if y else 0)
     drawn = go.Figure()
     drawn.update_layout(
         height=height,
-        margin={"l": 12 + LETTER_PIXELS * widest + (TITLE_PIXELS if y else 0), "r": 12, "t": 8, "b": 56 if x else 40},
+        margin={"l": left, "r": 12, "t": 8, "b": 56 if x else 40},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "size": 13, "family": "Source Sans, sans-serif"},
@@ -52,10 +52,9 @@ def figure(*, x: str, y: str, height: int = 320, names: Sequence[str] = ()) -> g
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "traceorder": "normal"},
         xaxis={"title": x or None, "gridcolor": GRID, "zeroline": False, "fixedrange": True},
         yaxis={"title": y or None, "gridcolor": GRID, "zeroline": False, "fixedrange": True},
+        yaxis_automargin=widest > NAME_LETTERS,
         barcornerradius=3,
     )
-    if names:
-        drawn.update_yaxes(tickvals=names, ticktext=shown)
     return drawn
 
 
