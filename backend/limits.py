@@ -15,6 +15,7 @@ from limits.storage import Storage, storage_from_string
 
 from backend.problems import ProblemType, problem
 from backend.settings import shared_folder
+from backend.tokens import Caller
 from backend.windows import Windows
 from elt.settings import Settings
 
@@ -38,25 +39,26 @@ def limit(app: Flask, settings: Settings, guesses: Callable[[], bool]) -> None:
     counts = _Counts(settings.api_rate_limit_storage)
     items = cache(parse_many)
 
-    def allowed() -> str:
+    def allowed(caller: Caller | None) -> str:
         if guesses():
             return GUESSES
-        if g.caller and request.endpoint in {"nhs_data.trigger_pipeline", "nhs_data.upload_return"}:
+        if caller and request.endpoint in {"nhs_data.trigger_pipeline", "nhs_data.upload_return"}:
             return STARTS
-        return settings.api_rate_limit if g.caller else STRANGERS
+        return settings.api_rate_limit if caller else STRANGERS
 
     @app.before_request
     def count() -> Response | None:
-        waits = [counts.wait(item, _who()) for item in items(allowed())]
-        return _refused(max(waits)) if any(waits) else None
+        caller: Caller | None = g.caller
+        who = f"client {caller.name}" if caller else f"address {request.remote_addr}"
+        wait = max(counts.wait(item, who) for item in items(allowed(caller)))
+        return _refused(wait) if wait else None
 
 
 class _Counts:
     """How often who asked: in the store that machines share, where there is one, else in the server's memory."""
 
     def __init__(self, address: str) -> None:
-        folder = shared_folder()
-        self.own = Windows(folder / "rate-limits" if folder else None)
+        self.own = Windows(shared_folder())
         self.store = (
             None
             if address == MEMORY
@@ -69,8 +71,9 @@ class _Counts:
 
     def wait(self, item: RateLimitItem, who: str) -> int:
         """Count a request: 0 if it may pass, else in how many seconds the next one may."""
-        key, seconds = item.key_for(who), item.get_expiry()
+        seconds = item.get_expiry()
         if self.store and time.monotonic() >= self.away_until:
+            key = item.key_for(who)
             try:
                 if self.store.incr(key, seconds) <= item.amount:
                     return 0
@@ -78,12 +81,8 @@ class _Counts:
             except StorageError:
                 self.away_until = time.monotonic() + RETRY_SECONDS
                 current_app.logger.warning("the store of rate limits does not answer: each server counts its own")
-        counted, left = self.own.count(key, seconds)
+        counted, left = self.own.count(f"{who} {item.amount}/{seconds}", seconds)
         return 0 if counted <= item.amount else max(1, math.ceil(left))
-
-
-def _who() -> str:
-    return f"client {g.caller.name}" if g.caller else f"address {request.remote_addr}"
 
 
 def _refused(seconds: int) -> Response:

@@ -5,51 +5,77 @@ from __future__ import annotations
 import fcntl
 import mmap
 import struct
-import tempfile
 import threading
 import time
 import weakref
 from hashlib import blake2b
 from pathlib import Path
 
-# A key's hash, when its window ends (by the machine's monotonic clock), and how often it was counted in it.
-SLOT = struct.Struct("<Qdq")
+# A key's hash, when its window ends (by the machine's monotonic clock), and how often it was counted in it. Native, so
+# that each is written at once: others read meanwhile.
+SLOT = struct.Struct("QdQ")
 SLOTS = 32_768
 # A key stands in one of so many slots behind its own; where all are taken, the window that ends first gives way.
 REACH = 8
+SIZE = SLOT.size * (SLOTS + REACH)
+# As many workers as a server may have at a time.
+TABLES = 4
 
 
 class Windows:
-    """A window per key, which begins with the first count; in a file that the workers map, or in one of its own."""
+    """A window per key and worker, which begins with the first count there; a key's count is that of all of them.
 
-    def __init__(self, path: Path | None) -> None:
-        self.file = path.open("a+b") if path else tempfile.TemporaryFile()  # noqa: SIM115 - closed with the object
-        weakref.finalize(self, self.file.close)
-        self.file.truncate(SLOT.size * (SLOTS + REACH))
-        self.slots = mmap.mmap(self.file.fileno(), SLOT.size * (SLOTS + REACH))
+    Each worker writes a table of its own, and reads all: nobody waits for anybody. Raises RuntimeError when there are
+    more of them than tables.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
         self.turn = threading.Lock()
+        if folder is None:
+            self.own, self.others = mmap.mmap(-1, SIZE), []
+            return
+        files = [(folder / f"rate-limits-{number}").open("a+b") for number in range(TABLES)]
+        for file in files:
+            file.truncate(SIZE)
+            weakref.finalize(self, file.close)
+        self.others = [mmap.mmap(file.fileno(), SIZE) for file in files]
+        self.own = self.others.pop(_first_free([file.fileno() for file in files]))
 
     def count(self, key: str, seconds: float) -> tuple[int, float]:
-        """Count a key: how often it was in its window, this time included, and in how many seconds the window ends."""
+        """Count a key: how often it was in its windows, this time included, and in how many seconds the last ends."""
         number = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
-        # The first keeps this process's threads apart, the second the processes; it goes with a process that dies.
-        with self.turn:
-            fcntl.flock(self.file, fcntl.LOCK_EX)
-            try:
-                return self._count(number, seconds)
-            finally:
-                fcntl.flock(self.file, fcntl.LOCK_UN)
-
-    def _count(self, number: int, seconds: float) -> tuple[int, float]:
         now = time.monotonic()
-        first = number % SLOTS * SLOT.size
-        free, frees_at = first, float("inf")
-        for place in range(first, first + REACH * SLOT.size, SLOT.size):
-            key, ends_at, counted = SLOT.unpack_from(self.slots, place)
-            if key == number and ends_at > now:
-                SLOT.pack_into(self.slots, place, key, ends_at, counted + 1)
-                return counted + 1, ends_at - now
-            if ends_at < frees_at:
-                free, frees_at = place, ends_at
-        SLOT.pack_into(self.slots, free, number, now + seconds, 1)
-        return 1, seconds
+        with self.turn:
+            place, last, counted = _find(self.own, number, now)
+            last, counted = last or now + seconds, counted + 1
+            SLOT.pack_into(self.own, place, number, last, counted)
+        for other in self.others:
+            _, ends_at, more = _find(other, number, now)
+            last, counted = max(last, ends_at), counted + more
+        return counted, last - now
+
+
+def _first_free(files: list[int]) -> int:
+    """The first table that nobody has; it goes back with the process that has it, however that ends."""
+    for number, file in enumerate(files):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return number
+    raise RuntimeError(f"a server has {TABLES} workers at most")
+
+
+def _find(table: mmap.mmap, number: int, now: float) -> tuple[int, float, int]:
+    """The slot of a key's window, when it ends, and how often the key was counted; 0 and 0 where it has none yet."""
+    first = number % SLOTS * SLOT.size
+    free, frees_at = first, float("inf")
+    for place in range(first, first + REACH * SLOT.size, SLOT.size):
+        key, ends_at, counted = SLOT.unpack_from(table, place)
+        if key == number and ends_at > now:
+            return place, ends_at, counted
+        if ends_at < frees_at:
+            free, frees_at = place, ends_at
+        if not ends_at:
+            break
+    return free, 0.0, 0

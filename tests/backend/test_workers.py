@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from backend.tokens import Tokens
-from backend.windows import REACH, SLOT, SLOTS, Windows
+from backend.windows import REACH, SLOT, SLOTS, TABLES, Windows
 from elt.settings import REPOSITORY, Settings
 from elt.vocabulary import Role
 from local.postgres import free_port
@@ -35,13 +35,12 @@ class TestWindows:
         assert windows.count("a", 60) == (1, 60)
 
     def test_processes_and_threads_lose_no_count(self, tmp_path: Path) -> None:
-        path = tmp_path / "limits"
         worker = f"""
 from pathlib import Path
 from threading import Thread
 from backend.windows import Windows
 
-windows = Windows(Path({str(path)!r}))
+windows = Windows(Path({str(tmp_path)!r}))
 threads = [Thread(target=lambda: [windows.count("key", 600) for _ in range(1000)]) for _ in range(2)]
 for thread in threads:
     thread.start()
@@ -50,15 +49,33 @@ for thread in threads:
 """
         workers = [subprocess.Popen([sys.executable, "-c", worker], cwd=REPOSITORY) for _ in range(3)]
         assert [worker.wait(60) for worker in workers] == [0, 0, 0]
-        assert Windows(path).count("key", 600)[0] == 6001
+        assert Windows(tmp_path).count("key", 600)[0] == 6001
 
     def test_more_keys_than_slots_make_it_no_larger(self, tmp_path: Path) -> None:
-        windows = Windows(tmp_path / "limits")
+        windows = Windows(tmp_path)
         for number in range(2 * SLOTS):
             windows.count(f"address {number}", 60)
         assert windows.count("one more", 60) == (1, 60)
         assert windows.count("one more", 60)[0] == 2
-        assert (tmp_path / "limits").stat().st_size == SLOT.size * (SLOTS + REACH)
+        assert {path.stat().st_size for path in tmp_path.iterdir()} == {SLOT.size * (SLOTS + REACH)}
+
+    def test_workers_have_tables_of_their_own_which_go_on_when_they_end(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        first, second = Windows(tmp_path), Windows(tmp_path)
+        assert first.count("a", 60) == (1, 60)
+        now += 10
+        # The window that began last is the last to end.
+        assert (second.count("a", 60), first.count("a", 60)) == ((2, 60), (3, 60))
+        del second
+        followers = [Windows(tmp_path) for _ in range(TABLES - 1)]
+        assert followers[0].count("a", 60) == (4, 60)
+        with pytest.raises(RuntimeError, match="4 workers"):
+            Windows(tmp_path)
+        now += 50
+        assert (followers[0].count("a", 60), first.count("a", 60)) == ((3, 10), (4, 60))
 
 
 @contextmanager
