@@ -6,34 +6,46 @@ see is decided by row-level security, from the scope that the access matrix give
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from flask import Flask, g
 from flask_sqlalchemy import SQLAlchemy
 from psycopg import Connection
 from sqlalchemy import URL
+from sqlalchemy.pool import PoolProxiedConnection
 
-from backend.round_trip import Row, Statement, send
+from backend.round_trip import Row, Session, Statement
 from elt.database import KEEPALIVES
 from elt.settings import Settings
 
 STATEMENT_TIMEOUT_SECONDS = 10
 
 # As many connections as a worker has threads (backend/__main__.py): a request never waits for one.
-POOL_SIZE = 8
+POOL_SIZE = 4
 
-READING = "begin isolation level repeatable read read only"
+READING = Statement("begin isolation level repeatable read read only", is_prepared=True)
 # Held to the end of the transaction: all marts read in it belong to one release. It must come before PostgreSQL takes
 # the snapshot, which neither this nor `set` makes it do.
-GATE = "lock table audit.publish_gate in access share mode"
+GATE = Statement("lock table audit.publish_gate in access share mode", is_prepared=True)
+COMMIT = Statement("commit", is_prepared=True)
 
 db = SQLAlchemy()
 
 
-Result = TypeVar("Result")
+@dataclass
+class Visit:
+    """What a request has of the database."""
+
+    opening: tuple[Statement, ...] = (READING,)
+    """what its reading transaction begins with"""
+    pooled: PoolProxiedConnection | None = None
+    """its connection, once it has one"""
+    is_reading: bool = False
+    """whether its reading transaction is open"""
 
 
 def connect(app: Flask, settings: Settings) -> None:
@@ -50,6 +62,8 @@ def connect(app: Flask, settings: Settings) -> None:
         "pool_size": POOL_SIZE,
         "max_overflow": 0,
         "pool_timeout": 2,
+        # The one that was used last: fewer of the server's processes have work to do, each with its own caches.
+        "pool_use_lifo": True,
         # Parameters may hold a patient's name, and an error's text ends in a log.
         "hide_parameters": True,
         "connect_args": {
@@ -74,8 +88,9 @@ def connect(app: Flask, settings: Settings) -> None:
     @app.teardown_appcontext
     def release(_: BaseException | None) -> None:
         # An unfinished transaction is rolled back when its connection returns to the pool.
-        if pooled := g.pop("pooled", None):
-            pooled.close()
+        visit: Visit | None = g.pop("visit", None)
+        if visit and visit.pooled:
+            visit.pooled.close()
 
 
 def fetch_one(query: str, **parameters: Any) -> Row:
@@ -96,10 +111,22 @@ def fetch_all(query: str, **parameters: Any) -> list[Row]:
     return _read(query, parameters)
 
 
+def fetch_last(query: str, entry: Statement, **parameters: Any) -> Row:
+    """The one row of the last query of the request's transaction, which it ends, in one round trip with an entry.
+
+    The entry is a statement in a transaction of its own, behind the query's; nothing is found unless both commit.
+    When the server closes the connection between the two, the entry may be written twice, never less than once.
+    """
+    visit = _visit()
+    rows = _send(visit, [*_in_transaction(visit, query, parameters), COMMIT, entry], asked=-3)
+    visit.is_reading = False
+    return rows[0]
+
+
 def reading() -> Connection:
     """Psycopg's connection in the request's transaction, for the steps of `elt`."""
     _read("select", {})
-    return _connection()
+    return _connection(_visit())
 
 
 def pass_publish_gate() -> None:
@@ -107,7 +134,7 @@ def pass_publish_gate() -> None:
 
     Must come before anything is read.
     """
-    g.opening = (READING, GATE)
+    _visit().opening = (READING, GATE)
 
 
 @contextmanager
@@ -116,7 +143,11 @@ def writing() -> Iterator[Connection]:
 
     It waits 3 seconds for a load that writes the same table, then raises `psycopg.errors.LockNotAvailable`.
     """
-    connection = _on_connection(_end)
+    visit = _visit()
+    # Without a transaction to end, see that the connection is alive: a write is begun once.
+    _send(visit, [COMMIT if visit.is_reading else Statement("select", is_prepared=True)])
+    visit.is_reading = False
+    connection = _connection(visit)
     with connection.transaction():
         connection.execute(f"set local role api_write; set local lock_timeout = '3s'; {_writable()}")
         yield connection
@@ -124,68 +155,84 @@ def writing() -> Iterator[Connection]:
 
 def first_outside(query: str, **parameters: Any) -> Row | None:
     """The first row of a query in a transaction of its own, before the request's own transaction; commits."""
-    return next(iter(_send([Statement(query, parameters, is_prepared=True)])), None)
+    return next(iter(_send(_visit(), [Statement(query, parameters, is_prepared=True)])), None)
 
 
 def execute_outside(statement: str, **parameters: Any) -> None:
     """A statement in a transaction of its own, after the request's own transaction; commits."""
-    ending = [Statement("commit")] if g.pop("in_transaction", False) else []
-    _send([*ending, Statement(statement, parameters, is_prepared=True)])
+    visit = _visit()
+    ending = [COMMIT] if visit.is_reading else []
+    visit.is_reading = False
+    _send(visit, [*ending, Statement(statement, parameters, is_prepared=True)])
 
 
-def _on_connection(work: Callable[[Connection], Result]) -> Result:
-    """Do something on the request's connection, out of the pool.
-
-    The first thing that a request does there, it does again on a new connection if the server has closed this one
-    since another request put it back. A ping before would be a round trip for each request, and no promise.
-    """
-    if "pooled" in g:
-        return work(_connection())
-    try:
-        return work(_connection())
-    except psycopg.OperationalError:
-        if "pooled" not in g or not _connection().closed:
-            raise
-        # The others in the pool have gone the same way.
-        db.engine.dispose()
-        g.pop("pooled").invalidate()
-        return work(_connection())
-
-
-def _connection() -> Connection:
-    if "pooled" not in g:
-        g.pooled = db.engine.raw_connection()
-    connection: Connection = g.pooled.driver_connection
-    return connection
+def _visit() -> Visit:
+    visit: Visit | None = g.get("visit")
+    if visit is None:
+        visit = g.visit = Visit()
+    return visit
 
 
 def _read(query: str, parameters: dict[str, Any]) -> list[Row]:
-    """Run a query in the request's reading transaction, which the first one begins: in one round trip."""
-    beginning = []
-    if not g.get("in_transaction"):
-        beginning = [Statement(statement) for statement in (*g.get("opening", (READING,)), _scope())]
-        g.in_transaction = True
+    """Run a query in the request's reading transaction."""
+    visit = _visit()
+    return _send(visit, _in_transaction(visit, query, parameters))
+
+
+def _in_transaction(visit: Visit, query: str, parameters: dict[str, Any]) -> list[Statement]:
+    """A query in the request's reading transaction, which the first one begins: in one round trip."""
+    beginning = [] if visit.is_reading else [*visit.opening, _scope()]
+    visit.is_reading = True
     # Half of a short query's cost is its plan. But publishing puts other tables under the names of the marts: a plan
     # prepared before would go on reading the release before.
-    return _send([*beginning, Statement(query, parameters, is_prepared="analytics." not in query)])
+    return [*beginning, Statement(query, parameters, is_prepared="analytics." not in query)]
 
 
-def _send(statements: Sequence[Statement]) -> list[Row]:
-    return _on_connection(lambda connection: send(connection, g.pooled.info.setdefault("prepared", set()), statements))
+def _send(visit: Visit, statements: Sequence[Statement], asked: int = -1) -> list[Row]:
+    """Run statements on the request's connection; the rows of the one that is `asked`, counted from the last.
+
+    The first that a request sends, it sends again on a new connection if the server has closed this one since another
+    request put it back. A ping before would be a round trip for each request, and no promise.
+    """
+    is_first = visit.pooled is None
+    try:
+        return _session(visit).send(statements, asked)
+    except psycopg.OperationalError:
+        if not is_first or visit.pooled is None or not _connection(visit).closed:
+            raise
+        # The others in the pool have gone the same way.
+        db.engine.dispose()
+        visit.pooled.invalidate()
+        visit.pooled = None
+        return _session(visit).send(statements, asked)
 
 
-def _end(connection: Connection) -> Connection:
-    """End the reading transaction; where there was none, see that the connection is alive: a write is begun once."""
-    connection.execute(b"commit" if g.pop("in_transaction", False) else b"select")
+def _pooled(visit: Visit) -> PoolProxiedConnection:
+    if visit.pooled is None:
+        visit.pooled = db.engine.raw_connection()
+    return visit.pooled
+
+
+def _connection(visit: Visit) -> Connection:
+    connection: Connection = _pooled(visit).driver_connection  # type: ignore[assignment]
     return connection
 
 
-def _scope() -> str:
+def _session(visit: Visit) -> Session:
+    """What a connection keeps, as long as it is in the pool."""
+    kept = _pooled(visit).info
+    session: Session | None = kept.get("session")
+    if session is None:
+        session = kept["session"] = Session(_connection(visit))
+    return session
+
+
+def _scope() -> Statement:
     """What makes row-level security let through what the caller may see; numbers and our own words only."""
     scope = g.get("scope")
     if scope == "own":
-        return _facilities()
-    return "set local role api_read_all" if scope else "set local medilink.facilities = ''"
+        return Statement(_facilities())
+    return Statement("set local role api_read_all" if scope else "set local medilink.facilities = ''", is_prepared=True)
 
 
 def _writable() -> str:

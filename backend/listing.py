@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from flask import Response, abort, request
 from pydantic import BaseModel, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from backend.access_log import note_patients
+from backend.access_log import Held, fetch_logged, left, note
 from backend.database import fetch_first, fetch_one
 from backend.parameters import Parameters
 from backend.problems import InvalidInput, invalid, missing
 
 COUNT_CAP = 10_001
 DEFAULT_SIZE = 50
+# Between the rows of a page: a control character never stands in JSON as it is (RFC 7464).
+SEPARATOR = "\x1e"
 Size = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -52,14 +55,19 @@ class Paging(Parameters):
 
     @model_validator(mode="after")
     def _one_way_of_paging(self) -> Paging:
-        if self.by_cursor and (self.page or self.per_page):
+        if (self.page or self.per_page) and self.by_cursor:
             raise PydanticCustomError("paging_mixed", "page and per_page cannot be combined with after and limit")
         return self
 
     @property
     def by_cursor(self) -> bool:
         """Whether the caller pages with `after` and `limit`."""
-        return self.model_dump(include={"after"}).get("after") is not None or self.limit is not None
+        return self.limit is not None or self.cursor is not None
+
+    @property
+    def cursor(self) -> int | str | None:
+        """What `after` says, in those that have it."""
+        return getattr(self, "after", None)
 
 
 class ListParameters(Paging):
@@ -83,26 +91,28 @@ class Page:
     """A page as JSON text, the cursor of the next one (None on the last), how many rows there are where asked."""
 
     body: str
-    following: dict[str, object] | None
+    following: dict[str, str] | None
     total: int | None
 
     def with_headers(self, answer: Response) -> Response:
         """The answer with `Link: rel="next"` and `X-Total-Count`."""
         if self.following:
-            address = urlencode({**request.args, **self.following})
+            parameters = request.args.to_dict() | self.following
+            # The names are those of the schema.
+            address = "&".join(f"{name}={_escaped(value)}" for name, value in parameters.items())
             answer.headers["Link"] = f'<{request.path}?{address}>; rel="next"'
         if self.total is not None:
             answer.headers["X-Total-Count"] = str(self.total)
         return answer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listing:
     """A table as a resource: the columns of its schema, and one SQL condition per filter (bound as `%(name)s`).
 
     `key` says what rows are ordered and paged by: columns, or expressions of them, that are unique together and never
-    null. `logged` is the column that says for the access log whom or what a row is about: the patient, unless `note`
-    says otherwise.
+    null. `logged` is the column that says for the access log whom or what a row is about: the patient, unless `held`
+    says otherwise. SQL of a list has no `%` of its own: where a page takes no parameter, `%%` would stay two.
     """
 
     table: str
@@ -110,7 +120,7 @@ class Listing:
     filters: Mapping[str, str]
     key: Mapping[str, Any] = field(default_factory=lambda: {"id": int})
     logged: str | None = None
-    note: Callable[[Iterable[int]], None] = note_patients
+    held: Held = Held.PATIENTS
     version: str | None = None
     """the column that changes with every change of a row; its answers carry an ETag"""
     is_descending: bool = False
@@ -124,46 +134,24 @@ class Listing:
         """One page, ordered by the key. Ends the request with 422 when `after` is no cursor of this list."""
         page = query.page or 1
         size = query.limit or query.per_page or DEFAULT_SIZE
-        given = self._given(query)
-        conditions = self._conditions(given)
-        after = self._after(query)
-        key = ", ".join(self.key)
-        parts = [f"key_{number}" for number in range(len(self.key))]
-        comes_after, direction = ("<", " desc") if self.is_descending else (">", "")
-        onwards = [f"({key}) {comes_after} ({', '.join(f'%({name})s' for name in after)})"] if after else []
-        # Aggregates see the rows in the order that the limit leaves them in; numbering them cost a third more.
-        found = fetch_one(
-            f"""
-            select
-                coalesce(array_to_json((array_agg(body))[:%(size)s]), '[]')::text as body,
-                (array_agg(logged))[:%(size)s] as logged,
-                array[{", ".join(f"(array_agg({part}::text))[%(size)s]" for part in parts)}] as last,
-                count(*) > %(size)s as has_more
-            from (
-                select {", ".join(f"{column} as {part}" for column, part in zip(self.key, parts, strict=True))},
-                    {self.logged or "null"} as logged, row_to_json(entity) as body
-                from (
-                    select {self.columns} from {self.table}
-                    where {" and ".join([*onwards, *conditions]) or "true"}
-                    order by {", ".join(f"{column}{direction}" for column in self.key)}
-                    limit %(size)s + 1 offset %(offset)s
-                ) as entity
-            ) as entities
-            """,
-            size=size,
-            offset=(page - 1) * size,
-            **after,
-            **given,
-        )
-        if self.logged:
-            self.note(found.logged or ())
-        following: dict[str, object] | None = None
-        if found.has_more:
-            following = {"after": self._cursor(found.last)} if query.by_cursor else {"page": page + 1}
+        given, after = self._given(query), self._after(query)
+        # Before the page: that is the last query of its request.
         total = None
         if query.count is not Count.FALSE:
             total = self.count(query, COUNT_CAP if query.count is Count.TRUE else None)
-        return Page(found.body, following, total)
+        found = fetch_logged(
+            self._page_query(tuple(given), tuple(after), size, is_first=page == 1),
+            self.held,
+            **({} if page == 1 else {"offset": (page - 1) * size}),
+            **after,
+            **given,
+        )
+        rows = found.body or ""
+        following: dict[str, str] | None = None
+        if found.has_more:
+            rows = rows.rpartition(f",{SEPARATOR}")[0]
+            following = {"after": self._cursor(found.last)} if query.by_cursor else {"page": str(page + 1)}
+        return Page(f"[{rows.replace(SEPARATOR, '')}]", following, total)
 
     def count(self, query: Paging, cap: int | None) -> int:
         """How many rows the filters let through; `cap` where there are as many or more."""
@@ -185,27 +173,59 @@ class Listing:
         if found is None:
             abort(missing())
         if self.logged:
-            self.note([found.logged])
+            note(self.held, [found.logged])
         answer = Response(found.body, content_type="application/json")
         if self.version:
             answer.set_etag(etag(found.version))
         return answer
 
+    # The size is part of the text, not a parameter: PostgreSQL would take any page for a tenth of the table, and plan
+    # each anew, which is half of what a page costs.
+    @lru_cache(maxsize=1000)  # noqa: B019 - there are a few listings, as long as the application lives
+    def _page_query(self, given: tuple[str, ...], after: tuple[str, ...], size: int, *, is_first: bool) -> str:
+        """SQL for a page of a size: with which filters, and after which parts of a key."""
+        comes_after, direction = ("<", " desc") if self.is_descending else (">", "")
+        onwards = (
+            [f"({', '.join(self.key)}) {comes_after} ({', '.join(f'%({name})s' for name in after)})"] if after else []
+        )
+        # Aggregates see the rows in the order that the limit leaves them in. An array of their texts, to be cut in SQL,
+        # cost half as much again as the text that holds one too many.
+        return f"""
+            select
+                string_agg(row_to_json(entity)::text, ',{SEPARATOR}') as body,
+                {left(self._logged(size))},
+                json_build_array({", ".join(f"(array_agg({key}))[{size}]::text" for key in self.key)})::text as last,
+                count(*) > {size} as has_more
+            from (
+                select {self.columns} from {self.table}
+                where {" and ".join([*onwards, *self._conditions(given)]) or "true"}
+                order by {", ".join(f"{column}{direction}" for column in self.key)}
+                limit {size + 1} {"" if is_first else "offset %(offset)s"}
+            ) as entity
+        """
+
+    def _logged(self, size: int) -> str:
+        """SQL for the array of what the rows of a page are about, each once."""
+        if self.logged is None:
+            return "null"
+        of_page = f"(array_agg({self.logged}))[:{size}]"
+        return of_page if tuple(self.key) == (self.logged,) else f"array(select distinct unnest({of_page}) order by 1)"
+
     def _given(self, query: Paging) -> dict[str, object]:
         return {name: value for name in self.filters if (value := getattr(query, name)) is not None}
 
-    def _conditions(self, given: Mapping[str, object]) -> list[str]:
+    def _conditions(self, given: Iterable[str]) -> list[str]:
         return [f"({self.filters[name]})" for name in given]
 
-    def _cursor(self, last: list[str]) -> str:
-        """What `after` takes: an id as it is, a key of several columns as JSON in base64url."""
+    def _cursor(self, last: str) -> str:
+        """What `after` takes, of the key as a JSON array: an id as it is, the array itself in base64url."""
         if tuple(self.key) == ("id",):
-            return last[0]
-        return urlsafe_b64encode(json.dumps(last, ensure_ascii=False).encode()).rstrip(b"=").decode()
+            return str(json.loads(last)[0])
+        return urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
 
     def _after(self, query: Paging) -> dict[str, object]:
         """The key that the page comes after, by parameter."""
-        cursor = query.model_dump(include={"after"}).get("after")
+        cursor = query.cursor
         if cursor is None:
             return {}
         if isinstance(cursor, int):
@@ -218,6 +238,11 @@ class Listing:
             }
         except (TypeError, ValueError, RecursionError):
             abort(invalid([InvalidInput(pointer="#/after", code="cursor")]))
+
+
+def _escaped(value: str) -> str:
+    """A parameter's value in an address."""
+    return value if value.isalnum() and value.isascii() else quote_plus(value)
 
 
 def etag(version: datetime) -> str:

@@ -12,9 +12,9 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
-from psycopg import Connection, OperationalError, abc
+from psycopg import Connection, OperationalError
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
@@ -31,6 +31,8 @@ class Statement(NamedTuple):
     sql: str
     parameters: Mapping[str, Any] = {}
     is_prepared: bool = False
+    refusal: type[Exception] | None = None
+    """what its failure is told as, unless as PostgreSQL's own error"""
 
 
 class Row(Protocol):
@@ -41,56 +43,91 @@ class Row(Protocol):
     def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401 - the same
 
 
-class _Message(NamedTuple):
-    """What is sent to the server, and the name of the statement that it prepares."""
+class _Bound(NamedTuple):
+    """A statement with its parameters as the server takes them, and the name under which it is prepared, if it is."""
 
-    send: Callable[[PGconn], None]
-    prepares: bytes | None = None
-
-
-def send(connection: Connection, prepared: set[bytes], statements: Sequence[Statement]) -> list[Row]:
-    """Run statements on a connection; the rows of the last one. `prepared` are the names of what was prepared on it.
-
-    None of them runs after one that failed. Raises that one's `psycopg.Error`, or `OperationalError` when the
-    connection is lost.
-    """
-    if len(prepared) > PREPARED_AT_MOST:
-        statements = [Statement("deallocate all"), *statements]
-        prepared.clear()
-    adapter = Transformer(connection)
-    messages = [message for statement in statements for message in _messages(adapter, prepared, statement)]
-    results = _exchange(connection.pgconn, messages)
-    for result, message in zip(results, messages, strict=False):
-        if result.status == ExecStatus.FATAL_ERROR:
-            raise error_from_result(result)
-        if message.prepares:
-            prepared.add(message.prepares)
-    if len(results) < len(messages):
-        raise OperationalError("the connection was lost")
-    return _rows(adapter, results[-1])
+    name: bytes | None
+    sql: bytes
+    values: Sequence[Any] = ()
+    types: Sequence[int] = ()
+    formats: Sequence[Any] | None = None
 
 
-def _messages(adapter: abc.Transformer, prepared: set[bytes], statement: Statement) -> list[_Message]:
-    if not statement.parameters:
-        command = statement.sql.encode()
-        return [_Message(lambda server: server.send_query_params(command, None))]
-    sql, names = _positional(statement.sql)
-    values = adapter.dump_sequence([statement.parameters[name] for name in names], [PyFormat.AUTO] * len(names))
-    types, formats = adapter.types or (), adapter.formats
-    if not statement.is_prepared:
-        return [_Message(lambda server: server.send_query_params(sql, values, types, formats))]
-    name = _name(sql, types)
-    execution = _Message(lambda server: server.send_query_prepared(name, values, formats))
-    if name in prepared:
-        return [execution]
-    return [_Message(lambda server: server.send_prepare(name, sql, types), name), execution]
+class Session:
+    """A connection and what it keeps from one request to the next: prepared statements, and how values are adapted."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.server = connection.pgconn
+        self.adapter = Transformer(connection)
+        self.prepared: set[bytes] = set()
+
+    def send(self, statements: Sequence[Statement], asked: int = -1) -> list[Row]:
+        """Run statements; the rows of the one that is `asked`, counted from the last (-1).
+
+        None of them runs after one that failed. Raises that one's `psycopg.Error`, or its `refusal` from it, or
+        `OperationalError` when the connection is lost.
+        """
+        if len(self.prepared) > PREPARED_AT_MOST:
+            statements = [Statement("deallocate all"), *statements]
+            self.prepared.clear()
+        # All, before the first is sent: a parameter may be one that no server takes.
+        bound = [self._bound(statement) for statement in statements]
+        self.server.enter_pipeline_mode()
+        steps = self._put(bound)
+        results = _results(self.server)
+        of_asked: PGresult | None = None
+        for result, (position, prepared) in zip(results, steps, strict=False):
+            if result.status == ExecStatus.FATAL_ERROR:
+                _fail(result, statements[position])
+            if prepared:
+                self.prepared.add(prepared)
+            if position == len(statements) + asked:
+                of_asked = result
+        if len(results) < len(steps) or of_asked is None:
+            raise OperationalError("the connection was lost")
+        return self._rows(of_asked)
+
+    def _put(self, bound: Sequence[_Bound]) -> list[tuple[int, bytes | None]]:
+        """Put statements into the pipeline. Which one each result is of, and the name of what is prepared by that."""
+        steps: list[tuple[int, bytes | None]] = []
+        for position, (name, sql, values, types, formats) in enumerate(bound):
+            if name is None:
+                self.server.send_query_params(sql, values, types, formats)
+            else:
+                if name not in self.prepared:
+                    self.server.send_prepare(name, sql, types)
+                    steps.append((position, name))
+                self.server.send_query_prepared(name, values, formats)
+            steps.append((position, None))
+        return steps
+
+    def _bound(self, statement: Statement) -> _Bound:
+        sql, parameters, is_prepared, _ = statement
+        if not parameters:
+            return _constant(sql, is_prepared)
+        numbered, names = _positional(sql)
+        values = self.adapter.dump_sequence([parameters[name] for name in names], [PyFormat.AUTO] * len(names))
+        types = self.adapter.types or ()
+        return _Bound(_name(numbered, types) if is_prepared else None, numbered, values, types, self.adapter.formats)
+
+    def _rows(self, result: PGresult) -> list[Row]:
+        self.adapter.set_pgresult(result)
+        columns = tuple((result.fname(number) or b"").decode() for number in range(result.nfields))
+        rows = self.adapter.load_rows(0, result.ntuples, _row_of(columns))
+        # What was read is the request's, and does not stay here after it.
+        self.adapter.set_pgresult(None)
+        return rows
 
 
-def _exchange(server: PGconn, messages: Sequence[_Message]) -> list[PGresult]:
-    """Send messages at once; their results, fewer where the connection was lost."""
-    server.enter_pipeline_mode()
-    for message in messages:
-        message.send(server)
+def _fail(result: PGresult, statement: Statement) -> NoReturn:
+    error = error_from_result(result)
+    if statement.refusal:
+        raise statement.refusal from error
+    raise error
+
+
+def _results(server: PGconn) -> list[PGresult]:
+    """Send what was put into the pipeline; the results, fewer where the connection was lost."""
     server.pipeline_sync()
     while server.flush():
         _wait(server, select.POLLIN | select.POLLOUT)
@@ -116,17 +153,17 @@ def _wait(server: PGconn, until: int) -> None:
     server.consume_input()
 
 
-def _rows(adapter: abc.Transformer, result: PGresult) -> list[Row]:
-    adapter.set_pgresult(result)
-    columns = tuple((result.fname(number) or b"").decode() for number in range(result.nfields))
-    return adapter.load_rows(0, result.ntuples, _row_of(columns))
-
-
 @lru_cache(maxsize=1000)
 def _row_of(columns: tuple[str, ...]) -> Callable[[Sequence[Any]], Row]:
     row: Any = namedtuple("Row", columns, rename=True)  # type: ignore[misc]  # noqa: PYI024 - the query names them
     make: Callable[[Sequence[Any]], Row] = row._make  # type: ignore[assignment]
     return make
+
+
+@lru_cache(maxsize=1000)
+def _constant(sql: str, is_prepared: bool) -> _Bound:
+    """A statement without parameters."""
+    return _Bound(_name(sql.encode(), ()) if is_prepared else None, sql.encode())
 
 
 @lru_cache(maxsize=1000)

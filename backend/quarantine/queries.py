@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from backend.access_log import note_entries
+from backend.access_log import Held, note
 from backend.database import fetch_one, reading
 from backend.listing import Listing, columns
 from backend.quarantine.schemas import Entry, EntryDetail, EntryParameters, EntryState, Reason
@@ -29,7 +29,7 @@ TABLE = """
 ENTRIES = Listing(
     table=TABLE,
     logged="id",
-    note=note_entries,
+    held=Held.ENTRIES,
     columns=columns(Entry),
     filters={
         "feed": "feed = %(feed)s",
@@ -48,7 +48,7 @@ def _quoted(text: str) -> str:
 
 ADVICE = " ".join(f"when '{code}' then '{_quoted(advice)}'" for code, advice in ROW_ADVICE.items())
 ADVISED = f"case error_code {ADVICE} end"
-DETAILS = Listing(table=TABLE, logged="id", note=note_entries, columns=columns(EntryDetail, advice=ADVISED), filters={})
+DETAILS = Listing(table=TABLE, logged="id", held=Held.ENTRIES, columns=columns(EntryDetail, advice=ADVISED), filters={})
 
 
 def summary() -> str:
@@ -84,7 +84,7 @@ def export(query: EntryParameters) -> str:
     wanted = quarantine.Filter(query.feed, query.code, query.file, None, query.disposition)
     header, rows = quarantine.exported(reading(), wanted)
     place = header.index("_quarantine_id")
-    note_entries(int(row[place]) for row in rows)
+    note(Held.ENTRIES, (int(row[place]) for row in rows))
     text = io.StringIO()
     quarantine.write_csv(text, header, rows)
     return text.getvalue()

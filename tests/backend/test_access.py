@@ -8,11 +8,14 @@ from typing import Any, ClassVar
 
 import psycopg
 import pytest
+from flask import Response
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
 from backend.access import BROWSABLE, MATRIX, OPEN, Scope
+from backend.access_log import Held, note
 from backend.database import db
+from backend.listing import Page
 from backend.problems import Api
 from elt import clients
 from elt.vocabulary import BOUND_ROLES, Role
@@ -235,10 +238,47 @@ class TestTheAccessLog:
 
     def test_what_cannot_be_logged_is_not_answered(self, client: FlaskClient, admin: psycopg.Connection) -> None:
         admin.execute("revoke insert on audit.access_log from api_read")
-        answer = client.get("/api/patients")
-        assert answer.status_code == 503
-        assert "Canary" not in answer.text
+        for address in ("/api/patients", "/api/patients?count=exact", "/api/patients/1", "/api/auth/me"):
+            answer = client.get(address)
+            assert answer.status_code == 503, address
+            assert "Accesses cannot be logged" in answer.json["detail"]
+            assert "Canary" not in answer.text
         assert client.get("/api/patients/999").status_code == 404
+        admin.execute("grant insert on audit.access_log to api_read")
+        assert client.get("/api/patients").status_code == 200
+
+    def test_a_page_that_was_read_and_not_answered_is_logged_as_both(
+        self, client_of: ClientOf, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Page, "with_headers", lambda *_: 1 / 0)
+        assert client_of(Role.CLINICIAN, 1).get("/api/patients?per_page=2").status_code == 500
+        assert self.entries(admin) == [
+            ("clinician", "clinician", "GET", "/api/patients", 200, [1, 2]),
+            ("clinician", "clinician", "GET", "/api/patients", 500, []),
+        ]
+
+    def test_what_is_noted_after_the_page_is_logged_too(
+        self, client_of: ClientOf, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def with_more(_: Page, answer: Response) -> Response:
+            note(Held.PATIENTS, [6])
+            return answer
+
+        monkeypatch.setattr(Page, "with_headers", with_more)
+        assert client_of(Role.CLINICIAN, 1).get("/api/patients?per_page=2").status_code == 200
+        assert [entry[5] for entry in self.entries(admin)] == [[1, 2], [6]]
+
+    def test_each_entry_holds_its_own_page_on_whichever_connection(
+        self, client_of: ClientOf, admin: psycopg.Connection
+    ) -> None:
+        wards = [client_of(Role.CLINICIAN, 1), client_of(Role.CLINICIAN, 2), client_of(Role.CLINICIAN, 3)]
+        seen = []
+        for number in range(24):
+            patients = wards[number % 3].get("/api/patients?limit=1000").json
+            records = wards[(number + 1) % 3].get("/api/medical-records?limit=1000").json
+            seen += [{row["id"] for row in patients}, {row["patient_id"] for row in records}]
+        assert [set(entry[5]) for entry in self.entries(admin)] == seen
+        assert len(set(map(frozenset, seen))) > 2
 
 
 class TestDbtDocs:

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from backend import database
 from backend.problems import Api
+from backend.round_trip import Statement
 from elt.settings import REPOSITORY
 from elt.vocabulary import Role
 
@@ -134,15 +135,16 @@ def plans(
         admin.execute(statement.encode())
     admin.execute("analyze")
     found: list[dict[str, Any]] = []
-    read = database._read
+    in_transaction = database._in_transaction
 
-    def explained(query: str, parameters: dict[str, Any]) -> Any:
-        cursor = read(query, parameters)
-        beside = database._connection().execute(f"explain (format json) {query}".encode(), parameters or None)
-        found.append((beside.fetchone() or [])[0][0]["Plan"])
-        return cursor
+    def explained(visit: database.Visit, query: str, parameters: dict[str, Any]) -> list[Statement]:
+        *beginning, asked = in_transaction(visit, query, parameters)
+        beside = asked._replace(sql=f"explain (format json) {query}", is_prepared=False)
+        (row,) = database._send(visit, [*beginning, beside])
+        found.append(row[0][0]["Plan"])
+        return [asked]
 
-    monkeypatch.setattr(database, "_read", explained)
+    monkeypatch.setattr(database, "_in_transaction", explained)
     return found
 
 
