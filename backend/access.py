@@ -136,18 +136,19 @@ def guard(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def admit() -> None:
-        if request.endpoint in OPEN:
+        endpoint, caller = request.endpoint, g.caller
+        if endpoint in OPEN:
             return
-        if g.caller is None and _is_guess():
+        if caller is None and _is_guess():
             offer = request.authorization
-            g.caller = log_in((offer and offer.username) or "", (offer and offer.password) or "")
-        if g.caller is None:
+            caller = g.caller = log_in((offer and offer.username) or "", (offer and offer.password) or "")
+        if caller is None:
             _refuse_stranger()
-        if request.url_rule is None:
+        if endpoint is None:
             return
-        g.scope = MATRIX.get(str(request.endpoint), {}).get(g.caller.role)
-        if g.scope is None:
-            abort(problem(ProblemType.FORBIDDEN, f"The role {g.caller.role} may not do this."))
+        scope = g.scope = MATRIX.get(endpoint, {}).get(caller.role)
+        if scope is None:
+            abort(problem(ProblemType.FORBIDDEN, f"The role {caller.role} may not do this."))
 
 
 def tokens() -> Tokens:
@@ -171,9 +172,10 @@ def log_in(client_id: str, secret: str) -> Caller | None:
 
 def _is_guess() -> bool:
     """Whether the request offers a secret: each costs an argon2id hash, and is counted before."""
-    if request.endpoint == "auth.issue_token":
-        return True
-    return request.endpoint in BROWSABLE and request.authorization is not None and request.authorization.type == "basic"
+    endpoint = request.endpoint
+    if endpoint in BROWSABLE:
+        return request.authorization is not None and request.authorization.type == "basic"
+    return endpoint == "auth.issue_token"
 
 
 def _bearer(tokens: Tokens, believed: dict[str, tuple[float, float]]) -> Caller | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, cast
+from wsgiref.types import StartResponse
 
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -21,8 +22,46 @@ CORS_ANSWER_HEADERS = "ETag, Link, Location, Retry-After, X-Total-Count"
 def secure(app: Flask, settings: Settings) -> None:
     """Set them on every answer; a page that needs scripts brings a Content-Security-Policy of its own."""
     origins = {origin.strip().rstrip("/") for origin in settings.api_cors_origins.split(",")} - {""}
+    if origins:
+        _answer_preflights(app, origins)
+    direct = app.wsgi_app
+
+    # Behind Flask, which looks at each header that it sets one by one, and copies all of them.
+    def wsgi_app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *failure: Any) -> object:
+            return start_response(status, _secured(environ, headers, origins), *failure)
+
+        return direct(environ, cast("StartResponse", start))
+
+    app.wsgi_app = wsgi_app  # type: ignore[method-assign]
     _believe_proxies(app, settings)
 
+
+def _secured(
+    environ: Mapping[str, str], headers: list[tuple[str, str]], origins: Container[str]
+) -> list[tuple[str, str]]:
+    added = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+    if not any(name == "Content-Security-Policy" for name, _ in headers):
+        added.append(("Content-Security-Policy", NOTHING))
+    # Scripts and pictures of the documentation; all else may be about patients.
+    if not environ["PATH_INFO"].startswith("/assets/"):
+        headers = [header for header in headers if header[0] != "Cache-Control"]
+        added.append(("Cache-Control", "no-store"))
+    if environ["wsgi.url_scheme"] == "https":
+        added.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
+    origin = environ.get("HTTP_ORIGIN")
+    if origin and origin in origins:
+        added += [
+            ("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Expose-Headers", CORS_ANSWER_HEADERS),
+            ("Vary", "Origin"),
+        ]
+    else:
+        added.append(("Cross-Origin-Resource-Policy", "same-origin"))
+    return headers + added
+
+
+def _answer_preflights(app: Flask, origins: Container[str]) -> None:
     @app.before_request
     def answer_preflight() -> Response | None:
         """A browser asks, without a token, whether a page of another origin may send a request."""
@@ -34,24 +73,6 @@ def secure(app: Flask, settings: Settings) -> None:
             "Access-Control-Max-Age": "600",
         }
         return Response(status=204, headers=headers)
-
-    @app.after_request
-    def add_headers(answer: Response) -> Response:
-        answer.headers.setdefault("Content-Security-Policy", NOTHING)
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Referrer-Policy"] = "no-referrer"
-        if request.endpoint != "documentation.asset":
-            answer.headers["Cache-Control"] = "no-store"
-        if request.is_secure:
-            answer.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
-        origin = request.headers.get("Origin")
-        if origin in origins:
-            answer.headers["Access-Control-Allow-Origin"] = origin
-            answer.headers["Access-Control-Expose-Headers"] = CORS_ANSWER_HEADERS
-            answer.headers["Vary"] = "Origin"
-        else:
-            answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        return answer
 
 
 def _believe_proxies(app: Flask, settings: Settings) -> None:

@@ -25,7 +25,7 @@ auth = APIBlueprint(
 )
 
 
-@auth.before_app_request
+@auth.before_request
 def allow_small_forms() -> None:
     """A name and a secret: anybody may send them, so they are kept short."""
     if request.endpoint == "auth.issue_token":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import cache
 
 from flask import Flask, Response, g, request
 from flask_openapi3.blueprint import APIBlueprint
@@ -48,12 +49,20 @@ def measure(app: Flask) -> None:
 
     @app.after_request
     def count(answer: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else "none"
+        rule, method = request.url_rule, request.method
         # Anybody may make up methods; each would be a series of its own.
-        method = request.method if request.method in METHODS else "other"
-        COUNT.labels(method, route, str(answer.status_code)).inc()
-        SECONDS.labels(route).observe(time.perf_counter() - g.started)
+        answers, seconds = _series(
+            method if method in METHODS else "other", rule.rule if rule else "none", answer.status_code
+        )
+        answers.inc()
+        seconds.observe(time.perf_counter() - g.started)
         return answer
+
+
+@cache
+def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """The answers of one kind, and their times."""
+    return COUNT.labels(method, route, str(status)), SECONDS.labels(route)
 
 
 @metrics.get(

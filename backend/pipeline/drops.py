@@ -28,7 +28,7 @@ FIELD_LIMIT = 255
 def allow_large_uploads(blueprint: APIBlueprint, function: str, limit: int) -> None:
     """Let the body of this route be larger than any other; it goes to disk, and from there to the bucket."""
 
-    @blueprint.before_app_request
+    @blueprint.before_request
     def allow() -> None:
         if request.endpoint == f"{blueprint.name}.{function}":
             request.max_content_length = limit
