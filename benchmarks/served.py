@@ -33,11 +33,23 @@ class Client:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self.socket.close()
+
     def send(self, method: str, path: str, token: str, body: str = "") -> tuple[int, bytes]:
         """Status and body of the answer to a request; a body is JSON."""
+        self.ask(method, path, token, body)
+        return self.answer()
+
+    def ask(self, method: str, path: str, token: str, body: str = "") -> None:
+        """Send a request."""
         length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{length}\r\n"
         self.socket.sendall((head + body).encode())
+
+    def answer(self) -> tuple[int, bytes]:
+        """Status and body of the answer to it."""
         top, _, answer = self._receive().partition(b"\r\n\r\n")
         found = re.search(rb"content-length: (\d+)", top, re.IGNORECASE)
         size = int(found[1]) if found else 0
