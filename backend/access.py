@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 
-from flask import Flask, abort, current_app, g, request
+from flask import Flask, Request, Response, current_app
+from werkzeug.datastructures import Authorization
 
+from backend.context import kept, this_request
 from backend.database import first_outside
-from backend.limits import limit
+from backend.limits import limiter
 from backend.problems import ProblemType, problem
 from backend.tokens import ISSUER, Caller, InvalidToken, Tokens
 from elt import clients
@@ -126,35 +128,42 @@ def guard(app: Flask, settings: Settings) -> None:
     tokens = Tokens(settings)
     app.extensions["medilink_tokens"] = tokens
     believed: dict[str, tuple[float, float]] = {}
+    count = limiter(settings)
 
     @app.before_request
-    def identify() -> None:
-        g.caller = None if request.endpoint in OPEN else _bearer(tokens, believed)
-
-    # Between the two: those who are refused count, too, and who they are must be known.
-    limit(app, settings, guesses=_is_guess)
-
-    @app.before_request
-    def admit() -> None:
-        endpoint, caller = request.endpoint, g.caller
-        if endpoint in OPEN:
-            return
-        if caller is None and _is_guess():
-            offer = request.authorization
-            caller = g.caller = log_in((offer and offer.username) or "", (offer and offer.password) or "")
+    def admit() -> Response | None:
+        asked, ours = this_request(), kept()
+        endpoint, offer = asked.endpoint, credentials(asked)
+        is_open, is_guess = endpoint in OPEN, _is_guess(endpoint, offer)
+        caller = ours.caller = None if is_open else _bearer(offer, tokens, believed)
+        # Those who are refused count, too.
+        if refusal := count(caller, asked, is_guess):
+            return refusal
+        if is_open:
+            return None
+        if caller is None and is_guess:
+            caller = ours.caller = log_in((offer and offer.username) or "", (offer and offer.password) or "")
         if caller is None:
-            _refuse_stranger()
+            return _stranger(endpoint)
         if endpoint is None:
-            return
-        scope = g.scope = MATRIX.get(endpoint, {}).get(caller.role)
-        if scope is None:
-            abort(problem(ProblemType.FORBIDDEN, f"The role {caller.role} may not do this."))
+            return None
+        scope = ours.scope = MATRIX.get(endpoint, {}).get(caller.role)
+        return None if scope else problem(ProblemType.FORBIDDEN, f"The role {caller.role} may not do this.")
 
 
 def tokens() -> Tokens:
     """The application's tokens."""
     found: Tokens = current_app.extensions["medilink_tokens"]
     return found
+
+
+def credentials(request: Request) -> Authorization | None:
+    """What a request offers of who sends it; None where that cannot be read."""
+    try:
+        return request.authorization
+    except ValueError:
+        # What is not ASCII, where base64 should be.
+        return None
 
 
 def log_in(client_id: str, secret: str) -> Caller | None:
@@ -170,17 +179,15 @@ def log_in(client_id: str, secret: str) -> Caller | None:
     return Caller(client_id, Role(row.role), tuple(row.facility_ids), ISSUER, now, now)
 
 
-def _is_guess() -> bool:
+def _is_guess(endpoint: str | None, offer: Authorization | None) -> bool:
     """Whether the request offers a secret: each costs an argon2id hash, and is counted before."""
-    endpoint = request.endpoint
     if endpoint in BROWSABLE:
-        return request.authorization is not None and request.authorization.type == "basic"
+        return offer is not None and offer.type == "basic"
     return endpoint == "auth.issue_token"
 
 
-def _bearer(tokens: Tokens, believed: dict[str, tuple[float, float]]) -> Caller | None:
+def _bearer(offer: Authorization | None, tokens: Tokens, believed: dict[str, tuple[float, float]]) -> Caller | None:
     """Whose token the request bears; None for a stranger."""
-    offer = request.authorization
     if offer is None or offer.type != "bearer":
         return None
     try:
@@ -204,13 +211,11 @@ def _issued_from(caller: Caller, believed: dict[str, tuple[float, float]]) -> fl
     return issued_from
 
 
-def _refuse_stranger() -> None:
-    browsable = request.endpoint in BROWSABLE
+def _stranger(endpoint: str | None) -> Response:
+    browsable = endpoint in BROWSABLE
     challenge = 'Basic realm="medilink", charset="UTF-8"' if browsable else 'Bearer realm="medilink"'
-    abort(
-        problem(
-            ProblemType.UNAUTHORIZED,
-            "Send the header Authorization: Bearer <token>; POST /api/auth/token, or `medilink token`, gives one.",
-            headers={"WWW-Authenticate": challenge},
-        )
+    return problem(
+        ProblemType.UNAUTHORIZED,
+        "Send the header Authorization: Bearer <token>; POST /api/auth/token, or `medilink token`, gives one.",
+        headers={"WWW-Authenticate": challenge},
     )

@@ -10,10 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 import psycopg
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.access import OPEN
+from backend.context import kept, this_request
 from backend.database import execute_outside, fetch_last
 from backend.problems import unavailable
 from backend.round_trip import Row, Statement
@@ -53,7 +54,7 @@ def log_accesses(app: Flask) -> None:
 
     @app.after_request
     def log_access(answer: Response) -> Response:
-        if answer.status_code in {429, g.get("logged")} or not _is_of_interest():
+        if answer.status_code in {429, kept().get("logged")} or not _is_of_interest():
             return answer
         try:
             execute_outside(
@@ -63,14 +64,15 @@ def log_accesses(app: Flask) -> None:
                 quarantine_ids=_array(Held.ENTRIES),
             )
         except (psycopg.Error, SQLAlchemyError) as error:
-            current_app.logger.warning("%s: access not logged: %s", request.endpoint, type(error).__name__)
+            current_app.logger.warning("%s: access not logged: %s", this_request().endpoint, type(error).__name__)
             if answer.status_code < 400:
                 return not_logged()
         return answer
 
     @app.errorhandler(NotLogged)
     def refuse(error: NotLogged) -> Response:
-        current_app.logger.warning("%s: access not logged: %s", request.endpoint, type(error.__cause__).__name__)
+        failed = type(error.__cause__).__name__
+        current_app.logger.warning("%s: access not logged: %s", this_request().endpoint, failed)
         return not_logged()
 
 
@@ -82,8 +84,8 @@ def not_logged() -> Response:
 def note(held: Held, ids: Iterable[int]) -> None:
     """Say whom or what the answer holds."""
     # An entry that was written before does not name them.
-    g.pop("logged", None)
-    g.setdefault(held, set()).update(ids)
+    kept().pop("logged", None)
+    kept().setdefault(held, set()).update(ids)
 
 
 def left(ids: str) -> str:
@@ -99,30 +101,31 @@ def fetch_logged(query: str, held: Held, **parameters: Any) -> Row:
     found = fetch_last(
         query, Statement(LEFT[held], _circumstances(200), is_prepared=True, refusal=NotLogged), **parameters
     )
-    g.logged = 200
+    kept().logged = 200
     return found
 
 
 def _is_of_interest() -> bool:
-    if request.url_rule is None or (request.endpoint in OPEN and request.endpoint not in LOGGED):
+    asked = this_request()
+    if asked.url_rule is None or (asked.endpoint in OPEN and asked.endpoint not in LOGGED):
         return False
     # What browsers ask before a request of another origin.
-    return request.method != "OPTIONS"
+    return asked.method != "OPTIONS"
 
 
 def _circumstances(status: int) -> dict[str, object]:
     """What an entry tells besides."""
-    caller = g.get("caller")
+    caller, asked = kept().get("caller"), this_request()
     return {
         "subject": caller and caller.name,
         "role": caller and caller.role,
-        "address": request.remote_addr,
-        "method": request.method,
-        "route": str(request.url_rule),
+        "address": asked.remote_addr,
+        "method": asked.method,
+        "route": str(asked.url_rule),
         "status": status,
     }
 
 
 def _array(held: Held) -> str:
     """Ids as PostgreSQL writes an array; psycopg would look at each of them."""
-    return f"{{{','.join(map(str, sorted(g.get(held, ()))))}}}"
+    return f"{{{','.join(map(str, sorted(kept().get(held, ()))))}}}"

@@ -7,13 +7,15 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, abort, request
+from flask import Response, abort
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.operation import Operation
 from flask_openapi3.models.tag import Tag
 from flask_openapi3.utils import get_responses
 from pydantic import BaseModel, ValidationError
 
+from backend.api import Answer
+from backend.context import kept
 from backend.problems import invalid_request
 
 SECURITY: list[dict[str, list[Any]]] = [{"token": []}]
@@ -26,7 +28,7 @@ def operation_id(**names: str) -> str:
 
 def json_of(body: BaseModel, status: int = 200) -> Response:
     """A schema's instance as an answer."""
-    return Response(body.model_dump_json(), status, content_type="application/json")
+    return Answer(body.model_dump_json(), status, content_type="application/json")
 
 
 def refused(description: str) -> dict[str, Any]:
@@ -86,7 +88,7 @@ class Resource(APIBlueprint):
             try:
                 taken = {"path": path.model_validate(parts)} if path else {}
                 if query:
-                    taken["query"] = query.model_validate(request.args.to_dict())
+                    taken["query"] = query.model_validate(kept().parameters)
             except ValidationError as error:
                 abort(invalid_request(error))
             return func(**taken)

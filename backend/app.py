@@ -8,6 +8,7 @@ from flask_openapi3.types import SecuritySchemesDict
 from backend.access import guard
 from backend.access_log import log_accesses
 from backend.analytics.routes import analytics
+from backend.api import Api
 from backend.auth.routes import auth
 from backend.bodies import read_in_time
 from backend.database import connect
@@ -18,9 +19,10 @@ from backend.health.routes import health
 from backend.medical_records.routes import medical_records
 from backend.metrics.routes import measure, metrics
 from backend.nhs_data.routes import nhs_data
+from backend.parameters import read_parameters
 from backend.patients.routes import patients
 from backend.pipeline.routes import pipeline
-from backend.problems import Api, Problem, handle_problems, invalid_request
+from backend.problems import Problem, handle_problems, invalid_request
 from backend.quarantine.routes import quarantine
 from backend.triage_visits.routes import triage_visits
 from elt.settings import Settings
@@ -81,6 +83,8 @@ def create_app(settings: Settings | None = None) -> Api:
         static_folder=None,
     )
     app.url_map.strict_slashes = False
+    # No redirect to another address: it would need the host.
+    app.url_map.merge_slashes = False
     app.config.update(
         MAX_CONTENT_LENGTH=1024 * 1024,
         MAX_FORM_PARTS=20,
@@ -92,6 +96,7 @@ def create_app(settings: Settings | None = None) -> Api:
     secure(app, settings)
     log_accesses(app)
     guard(app, settings)
+    read_parameters(app)
     handle_problems(app)
     read_in_time(app)
     app.register_blueprint(documentation)

@@ -1,16 +1,14 @@
-"""How slowly a body may come: a server thread waits for it, and there are few. An answer leaves in one piece."""
+"""How slowly a body may come: a server thread waits for it, and there are few."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from flask import Flask
 from werkzeug.exceptions import RequestTimeout
-from werkzeug.wsgi import ClosingIterator
 
 # A body may take so long, and a second more for each so many bytes that came.
 PATIENCE_SECONDS = 5.0
@@ -37,14 +35,11 @@ class TimedBody:
 
 
 def read_in_time(app: Flask) -> None:
-    """Give every request a body that is read in time, and every answer in one piece."""
+    """Give every request a body that is read in time."""
     direct = app.wsgi_app
 
     def wsgi_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["wsgi.input"] = TimedBody(environ["wsgi.input"])
-        answer = direct(environ, start_response)
-        # Granian hands a list over at once, and anything else to a thread, piece by piece.
-        with closing(cast("ClosingIterator", answer)):
-            return [b"".join(answer)]
+        return direct(environ, start_response)
 
     app.wsgi_app = wsgi_app  # type: ignore[method-assign]

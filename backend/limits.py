@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import cast
 
-from flask import Flask, Response, current_app, g, request
+from flask import Request, Response, current_app
 from limits import RateLimitItem, parse_many
 from limits.errors import StorageError
 from limits.storage import Storage, storage_from_string
@@ -24,34 +24,33 @@ STRANGERS = "600 per minute"
 GUESSES = "30 per minute"
 # Each makes the pipeline run, or fetch something from outside.
 STARTS = "30 per minute"
+STARTING = frozenset({"nhs_data.trigger_pipeline", "nhs_data.upload_return"})
 
 MEMORY = "memory://"
 # A store that does not answer is asked again after so long; until then the server's own memory stands in.
 RETRY_SECONDS = 5.0
 
 
-def limit(app: Flask, settings: Settings, guesses: Callable[[], bool]) -> None:
-    """Count requests in the configured store; while that is away, in this server's memory.
+def limiter(settings: Settings) -> Callable[[Caller | None, Request, bool], Response | None]:
+    """What counts a request, by its caller and whether it guesses at a secret, and answers the one that may not pass.
 
-    It asks who the caller is: a request must have been identified (`g.caller`) before. `guesses` says whether the
-    request is a guess at a secret.
+    It counts in the configured store; while that is away, in this server's memory.
     """
     counts = _Counts(settings.api_rate_limit_storage)
     items = cache(parse_many)
 
-    def allowed(caller: Caller | None) -> str:
-        if guesses():
-            return GUESSES
-        if caller and request.endpoint in {"nhs_data.trigger_pipeline", "nhs_data.upload_return"}:
-            return STARTS
-        return settings.api_rate_limit if caller else STRANGERS
-
-    @app.before_request
-    def count() -> Response | None:
-        caller: Caller | None = g.caller
+    def count(caller: Caller | None, request: Request, is_guess: bool) -> Response | None:
+        if is_guess:
+            allowed = GUESSES
+        elif caller is None:
+            allowed = STRANGERS
+        else:
+            allowed = STARTS if request.endpoint in STARTING else settings.api_rate_limit
         who = f"client {caller.name}" if caller else f"address {request.remote_addr}"
-        wait = max(counts.wait(item, who) for item in items(allowed(caller)))
+        wait = max([counts.wait(item, who) for item in items(allowed)])
         return _refused(wait) if wait else None
+
+    return count
 
 
 class _Counts:

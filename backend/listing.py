@@ -9,23 +9,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 from urllib.parse import quote_plus
 
-from flask import Response, abort, request
+from flask import Response, abort
 from pydantic import BaseModel, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
 from backend.access_log import Held, fetch_logged, left, note
+from backend.api import Answer
+from backend.context import kept, this_request
 from backend.database import fetch_first, fetch_one
 from backend.parameters import Parameters
 from backend.problems import InvalidInput, invalid, missing
 
 COUNT_CAP = 10_001
 DEFAULT_SIZE = 50
-# Between the rows of a page: a control character never stands in JSON as it is (RFC 7464).
-SEPARATOR = "\x1e"
+# Between the rows of a page, each on a line of its own. No row has it: JSON escapes line ends in text, and json_agg,
+# which alone sets some between values, puts a space before them.
+SEPARATOR = ",\n"
 Size = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -97,12 +100,12 @@ class Page:
     def with_headers(self, answer: Response) -> Response:
         """The answer with `Link: rel="next"` and `X-Total-Count`."""
         if self.following:
-            parameters = request.args.to_dict() | self.following
+            parameters = kept().parameters | self.following
             # The names are those of the schema.
-            address = "&".join(f"{name}={_escaped(value)}" for name, value in parameters.items())
-            answer.headers["Link"] = f'<{request.path}?{address}>; rel="next"'
+            address = "&".join([f"{name}={_escaped(value)}" for name, value in parameters.items()])
+            answer.headers.add("Link", f'<{this_request().path}?{address}>; rel="next"')
         if self.total is not None:
-            answer.headers["X-Total-Count"] = str(self.total)
+            answer.headers.add("X-Total-Count", self.total)
         return answer
 
 
@@ -125,10 +128,14 @@ class Listing:
     """the column that changes with every change of a row; its answers carry an ETag"""
     is_descending: bool = False
 
+    @cached_property
+    def _is_by_id(self) -> bool:
+        return tuple(self.key) == ("id",)
+
     def page(self, query: Paging) -> Response:
         """One page, ordered by the key: a bare JSON array, with `Link: rel="next"` when there is more."""
         page = self.find(query)
-        return page.with_headers(Response(page.body, content_type="application/json"))
+        return page.with_headers(Answer(page.body, content_type="application/json"))
 
     def find(self, query: Paging) -> Page:
         """One page, ordered by the key. Ends the request with 422 when `after` is no cursor of this list."""
@@ -149,9 +156,9 @@ class Listing:
         rows = found.body or ""
         following: dict[str, str] | None = None
         if found.has_more:
-            rows = rows.rpartition(f",{SEPARATOR}")[0]
+            rows = rows.rpartition(SEPARATOR)[0]
             following = {"after": self._cursor(found.last)} if query.by_cursor else {"page": str(page + 1)}
-        return Page(f"[{rows.replace(SEPARATOR, '')}]", following, total)
+        return Page(f"[{rows}]", following, total)
 
     def count(self, query: Paging, cap: int | None) -> int:
         """How many rows the filters let through; `cap` where there are as many or more."""
@@ -174,7 +181,7 @@ class Listing:
             abort(missing())
         if self.logged:
             note(self.held, [found.logged])
-        answer = Response(found.body, content_type="application/json")
+        answer = Answer(found.body, content_type="application/json")
         if self.version:
             answer.set_etag(etag(found.version))
         return answer
@@ -188,13 +195,14 @@ class Listing:
         onwards = (
             [f"({', '.join(self.key)}) {comes_after} ({', '.join(f'%({name})s' for name in after)})"] if after else []
         )
+        last = [f"(array_agg({key}))[{size}]::text" for key in self.key]
         # Aggregates see the rows in the order that the limit leaves them in. An array of their texts, to be cut in SQL,
         # cost half as much again as the text that holds one too many.
         return f"""
             select
-                string_agg(row_to_json(entity)::text, ',{SEPARATOR}') as body,
+                string_agg(row_to_json(entity)::text, '{SEPARATOR}') as body,
                 {left(self._logged(size))},
-                json_build_array({", ".join(f"(array_agg({key}))[{size}]::text" for key in self.key)})::text as last,
+                {last[0] if self._is_by_id else f"json_build_array({', '.join(last)})::text"} as last,
                 count(*) > {size} as has_more
             from (
                 select {self.columns} from {self.table}
@@ -218,10 +226,8 @@ class Listing:
         return [f"({self.filters[name]})" for name in given]
 
     def _cursor(self, last: str) -> str:
-        """What `after` takes, of the key as a JSON array: an id as it is, the array itself in base64url."""
-        if tuple(self.key) == ("id",):
-            return str(json.loads(last)[0])
-        return urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
+        """What `after` takes: an id as it is, another key's JSON array in base64url."""
+        return last if self._is_by_id else urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
 
     def _after(self, query: Paging) -> dict[str, object]:
         """The key that the page comes after, by parameter."""

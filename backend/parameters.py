@@ -1,11 +1,16 @@
-"""What all requests' parameters have in common: unknown ones are refused, never ignored."""
+"""What all requests' parameters have in common: unknown ones are refused, never ignored, and so are repeated ones."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, ClassVar
+from urllib.parse import parse_qsl
 
+from flask import Flask, abort
 from pydantic import ConfigDict, Field, StringConstraints
 
+from backend.context import kept, this_request
+from backend.problems import InvalidInput, invalid, pointer
 from backend.schema import Schema
 from elt.contract import Column, contract
 
@@ -17,6 +22,19 @@ Given = Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 """A key of the warehouse: bigint."""
+
+
+def read_parameters(app: Flask) -> None:
+    """Read the parameters of a request's address, by name, into `kept().parameters`; repeated ones end it with 422."""
+
+    @app.before_request
+    def read() -> None:
+        pairs = parse_qsl(this_request().query_string.decode(errors="replace"), keep_blank_values=True)
+        parameters = kept().parameters = dict(pairs)
+        if len(parameters) < len(pairs):
+            # Of `?sex=F&sex=M` neither may silently win.
+            times = Counter(name for name, _ in pairs)
+            abort(invalid([InvalidInput(pointer=pointer(name), code="repeated") for name in times if times[name] > 1]))
 
 
 class Parameters(Schema):

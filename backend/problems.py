@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any
 
 import psycopg
 import sqlalchemy.exc
-from flask import Response, abort, current_app, request
+from flask import Response, current_app, request
 from flask_openapi3.openapi import OpenAPI
 from psycopg.errors import QueryCanceled, UndefinedColumn, UndefinedTable
 from pydantic import Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
+from backend.api import Answer
 from backend.schema import Schema
 
 
@@ -136,26 +135,16 @@ def problem(
     """An error as an answer; `abort(problem(...))` ends the request with it."""
     status = STATUSES[kind]
     body = Problem(type=f"/problems/{kind}", title=status.phrase, status=status, detail=detail, errors=errors or [])
-    return Response(
-        body.model_dump_json(exclude_defaults=True), status, headers, content_type="application/problem+json"
-    )
+    return Answer(body.model_dump_json(exclude_defaults=True), status, headers, content_type="application/problem+json")
 
 
 def invalid_request(error: ValidationError) -> Response:
     """422 for parameters that break their schema: where and why, without the values and pydantic's messages."""
     errors = [
-        InvalidInput(pointer="/".join(["#", *map(_escaped, item["loc"])]), code=item["type"])
+        InvalidInput(pointer=pointer(*item["loc"]), code=item["type"])
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:NAMED_ERRORS]
     ]
     return invalid(errors)
-
-
-def refuse_repeated_parameters() -> None:
-    """422 for `?sex=F&sex=M`: neither value may silently win."""
-    args = request.args
-    if sum(map(len, args.listvalues())) > len(args):
-        repeated = [name for name, values in args.lists() if len(values) > 1]
-        abort(invalid([InvalidInput(pointer=f"#/{_escaped(name)}", code="repeated") for name in repeated]))
 
 
 def invalid(errors: list[InvalidInput]) -> Response:
@@ -172,8 +161,9 @@ def missing() -> Response:
     return problem(ProblemType.NOT_FOUND, "There is no such id here. List the resource for those there are.")
 
 
-def _escaped(key: str | int) -> str:
-    return str(key).replace("~", "~0").replace("/", "~1")
+def pointer(*keys: str | int) -> str:
+    """The JSON pointer to what stands under keys."""
+    return "/".join(["#", *(str(key).replace("~", "~0").replace("/", "~1") for key in keys)])
 
 
 def unavailable(detail: str, kind: ProblemType = ProblemType.DATABASE_UNAVAILABLE) -> Response:
@@ -181,25 +171,8 @@ def unavailable(detail: str, kind: ProblemType = ProblemType.DATABASE_UNAVAILABL
     return problem(kind, detail, headers={"Retry-After": "5"})
 
 
-class Api(OpenAPI):
-    """The application, with a log that tells where something failed, and never with which values."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function as it is: none here is a coroutine, and Flask would look at a dozen in each request."""
-        return func
-
-    def log_exception(
-        self, exc_info: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-    ) -> None:
-        kind, _, trace = exc_info
-        self.logger.error(
-            "%s failed: %s\n%s", request.endpoint, kind and kind.__name__, "".join(traceback.format_tb(trace))
-        )
-
-
 def handle_problems(app: OpenAPI) -> None:
     """Answer every error of Flask and of the database as a problem."""
-    app.before_request(refuse_repeated_parameters)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response | HTTPException:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import mmap
 import struct
 import threading
 import time
 import weakref
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,9 +17,9 @@ from pathlib import Path
 # that each is written at once: others read meanwhile.
 SLOT = struct.Struct("QdQ")
 SLOTS = 32_768
-# A key stands in one of so many slots behind its own; where all are taken, the window that ends first gives way.
-REACH = 8
-SIZE = SLOT.size * (SLOTS + REACH)
+# A key stands in one of eight slots from its own on; where all are taken, the window that ends first gives way.
+REACH = 8 * SLOT.size
+SIZE = SLOTS * SLOT.size + REACH
 # As many workers as a server may have at a time.
 TABLES = 4
 
@@ -43,15 +45,16 @@ class Windows:
 
     def count(self, key: str, seconds: float) -> tuple[int, float]:
         """Count a key: how often it was in its windows, this time included, and in how many seconds the last ends."""
-        number = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+        number, first = _place(key)
         now = time.monotonic()
         with self.turn:
-            place, last, counted = _find(self.own, number, now)
+            place, last, counted = _find(self.own, first, number, now)
             last, counted = last or now + seconds, counted + 1
             SLOT.pack_into(self.own, place, number, last, counted)
         for other in self.others:
-            _, ends_at, more = _find(other, number, now)
-            last, counted = max(last, ends_at), counted + more
+            _, ends_at, more = _find(other, first, number, now)
+            if more:
+                last, counted = max(last, ends_at), counted + more
         return counted, last - now
 
 
@@ -66,16 +69,22 @@ def _first_free(files: list[int]) -> int:
     raise RuntimeError(f"a server has {TABLES} workers at most")
 
 
-def _find(table: mmap.mmap, number: int, now: float) -> tuple[int, float, int]:
+@lru_cache(maxsize=4096)
+def _place(key: str) -> tuple[int, int]:
+    """A key's hash, and the first slot that may be its window's."""
+    number = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+    return number, number % SLOTS * SLOT.size
+
+
+def _find(table: mmap.mmap, first: int, number: int, now: float) -> tuple[int, float, int]:
     """The slot of a key's window, when it ends, and how often the key was counted; 0 and 0 where it has none yet."""
-    first = number % SLOTS * SLOT.size
-    free, frees_at = first, float("inf")
-    for place in range(first, first + REACH * SLOT.size, SLOT.size):
+    free, frees_at = first, math.inf
+    for place in range(first, first + REACH, SLOT.size):
         key, ends_at, counted = SLOT.unpack_from(table, place)
         if key == number and ends_at > now:
             return place, ends_at, counted
+        if not ends_at:
+            return place, 0.0, 0
         if ends_at < frees_at:
             free, frees_at = place, ends_at
-        if not ends_at:
-            break
     return free, 0.0, 0

@@ -10,6 +10,7 @@ from datetime import datetime
 from flask import Response, abort, g, request
 
 from backend.access import Scope
+from backend.api import Answer
 from backend.database import fetch_one, pass_publish_gate
 from backend.listing import Listing, Paging
 from backend.problems import ProblemType, unavailable
@@ -46,7 +47,7 @@ class Mart:
         def body(as_of: datetime) -> Response:
             page = (self.rounded if g.scope is Scope.ROUNDED else self.exact).find(query)
             text = f'{{"as_of": "{spelled(as_of)}", "rows": {page.body}}}'
-            return page.with_headers(Response(text, content_type="application/json"))
+            return page.with_headers(Answer(text, content_type="application/json"))
 
         return of_release(body)
 

@@ -33,6 +33,7 @@ from backend.analytics.schemas import (
     VisitsByDay,
 )
 from backend.answers import resource
+from backend.api import Answer
 from backend.parameters import Parameters
 
 analytics = resource("analytics", "/api/analytics", "What the published marts say")
@@ -128,4 +129,4 @@ def facility_map(query: FacilityMapParameters) -> Response:
 
 
 def _json(text: str) -> Response:
-    return Response(text, content_type="application/json")
+    return Answer(text, content_type="application/json")

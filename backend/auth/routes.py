@@ -8,7 +8,7 @@ from flask import Response, abort, g, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from backend.access import MATRIX, log_in, tokens
+from backend.access import MATRIX, credentials, log_in, tokens
 from backend.answers import SECURITY, json_of, operation_id, refused
 from backend.auth.schemas import KeySet, Me, Token, TokenRequest
 from backend.parameters import Parameters
@@ -44,7 +44,7 @@ def allow_small_forms() -> None:
 )
 def issue_token(query: Parameters, form: TokenRequest) -> Response:
     """Get a token"""
-    offer = request.authorization
+    offer = credentials(request)
     if offer is not None and offer.type == "basic":
         client_id, secret = offer.username, offer.password
     else:

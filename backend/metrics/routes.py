@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from backend.answers import SECURITY, operation_id, refused
+from backend.context import kept, this_request
 from backend.metrics import queries
 from backend.parameters import Parameters
 from backend.settings import shared_folder
@@ -45,17 +46,18 @@ def measure(app: Flask) -> None:
 
     @app.before_request
     def start() -> None:
-        g.started = time.perf_counter()
+        kept().started = time.perf_counter()
 
     @app.after_request
     def count(answer: Response) -> Response:
-        rule, method = request.url_rule, request.method
+        asked = this_request()
+        rule, method = asked.url_rule, asked.method
         # Anybody may make up methods; each would be a series of its own.
         answers, seconds = _series(
             method if method in METHODS else "other", rule.rule if rule else "none", answer.status_code
         )
         answers.inc()
-        seconds.observe(time.perf_counter() - g.started)
+        seconds.observe(time.perf_counter() - kept().started)
         return answer
 
 

@@ -6,6 +6,7 @@ from flask import Response, abort
 
 from backend.analytics.marts import of_release
 from backend.answers import array_of, json_of, list_of, refused, resource
+from backend.api import Answer
 from backend.nhs_data import queries
 from backend.nhs_data.schemas import (
     UPLOAD_LIMIT,
@@ -121,7 +122,7 @@ BEFORE_IT_BEGAN = {
 @nhs_data.get("/summary", responses={200: array_of(QuarterSummary, "all quarters, in their order"), 304: UNCHANGED})
 def get_summary(query: SummaryParameters) -> Response:
     """Mean, highest and overall occupancy of each quarter"""
-    return of_release(lambda _: Response(queries.summary(query), content_type="application/json"))
+    return of_release(lambda _: Answer(queries.summary(query), content_type="application/json"))
 
 
 @nhs_data.get("/occupancy", responses={200: list_of(OrganisationOccupancy, "one page, as sorted"), 304: UNCHANGED})

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from flask import Response, abort
 
 from backend.answers import array_of, json_of, list_of, refused, resource
+from backend.api import Answer
 from backend.parameters import Parameters
 from backend.pipeline import airflow, drops, queries
 from backend.pipeline.airflow import NIGHT, DagRun
@@ -55,7 +56,7 @@ def get_run(path: ByRunId, query: Parameters) -> Response:
     """Get one run with its steps and files"""
     body = queries.run(path.run_id)
     if body is not None:
-        return Response(body, content_type="application/json")
+        return Answer(body, content_type="application/json")
     found = airflow.find_run(settings(), NIGHT, path.run_id)
     if found is None:
         abort(missing())
@@ -70,13 +71,13 @@ def list_dbt_results(path: ByRunId, query: Parameters) -> Response:
     body = queries.dbt_results(path.run_id)
     if body is None:
         abort(missing())
-    return Response(body, content_type="application/json")
+    return Answer(body, content_type="application/json")
 
 
 @pipeline.get("/health", responses={200: array_of(Day)})
 def health(query: HealthParameters) -> Response:
     """The pipeline day by day, the newest first"""
-    return Response(queries.health(query.days), content_type="application/json")
+    return Answer(queries.health(query.days), content_type="application/json")
 
 
 @pipeline.get("/files", responses={200: list_of(File)})

@@ -6,6 +6,7 @@ from flask import Response, abort, g, request
 
 from backend.access import MATRIX
 from backend.answers import PAGE_HEADERS, array_of, list_of, refused, resource
+from backend.api import Answer
 from backend.database import writing
 from backend.parameters import ById, Parameters
 from backend.problems import InvalidInput, ProblemType, invalid, missing, problem
@@ -51,7 +52,7 @@ def list_entries(query: EntryParameters) -> Response:
 @quarantine.get("/summary", responses={200: array_of(Reason)})
 def summary(query: Parameters) -> Response:
     """Open rows by feed and first error, with what to do"""
-    return Response(queries.summary(), content_type="application/json")
+    return Answer(queries.summary(), content_type="application/json")
 
 
 @quarantine.get("/<int:id>", responses={200: EntryDetail, 404: refused("no such entry")})

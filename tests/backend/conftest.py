@@ -11,9 +11,9 @@ import pytest
 import yaml
 from flask.testing import FlaskClient
 
+from backend.api import Api
 from backend.app import create_app
 from backend.database import db
-from backend.problems import Api
 from elt.publish import bind_to_facilities
 from elt.settings import REPOSITORY, Settings
 from elt.vocabulary import Role

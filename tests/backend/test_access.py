@@ -14,9 +14,9 @@ from werkzeug.routing import Rule
 
 from backend.access import BROWSABLE, MATRIX, OPEN, Scope
 from backend.access_log import Held, note
+from backend.api import Api
 from backend.database import db
 from backend.listing import Page
-from backend.problems import Api
 from elt import clients
 from elt.vocabulary import BOUND_ROLES, Role
 
@@ -86,10 +86,17 @@ class TestStrangers:
         assert stranger.get("/api/nothing-here").status_code == 401
         assert stranger.delete("/api/patients").status_code == 401
 
-    @pytest.mark.parametrize("offer", ["", "Bearer", "Bearer ", "Bearer ÿ", "Token x", "Basic bWVkaWxpbms="])
+    @pytest.mark.parametrize("offer", ["", "Bearer", "Bearer ", "Bearer ÿ", "Token x", "Basic bWVkaWxpbms=", "Basic ÿ"])
     def test_what_is_no_token_is_refused(self, stranger: FlaskClient, offer: str) -> None:
         answer = stranger.get("/api/patients", headers={"Authorization": offer})
         assert (answer.status_code, answer.content_type) == (401, "application/problem+json")
+
+    def test_what_cannot_be_read_is_no_secret_and_counts(self, stranger: FlaskClient) -> None:
+        offer = {"Authorization": "Basic ÿ"}
+        form = {"grant_type": "client_credentials"}
+        answers = [stranger.post("/api/auth/token", headers=offer, data=form).status_code for _ in range(31)]
+        assert answers == [401] * 30 + [429]
+        assert stranger.get("/health/live", headers=offer).status_code == 200
 
 
 @pytest.mark.usefixtures("rows", "marts")

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.access import MATRIX, Scope
-from backend.problems import Api
+from backend.api import Api
 from elt.vocabulary import BOUND_ROLES, Role
 from tests.backend.test_access import closed_routes
 

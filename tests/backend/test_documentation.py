@@ -11,8 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.access import OPEN
+from backend.api import Api
 from backend.documentation.reference import committed
-from backend.problems import Api
 from backend.schema import Schema
 
 

@@ -11,7 +11,7 @@ from flask import request
 from flask.testing import FlaskClient
 from pydantic import ValidationError
 
-from backend.problems import Api
+from backend.api import Api
 from elt import clients
 from elt.settings import Settings
 from elt.vocabulary import Role

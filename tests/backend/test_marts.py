@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.analytics import schemas
-from backend.problems import Api
+from backend.api import Api
 from backend.schema import Schema
 from elt.vocabulary import Role
 from tests.backend.conftest import mart_columns

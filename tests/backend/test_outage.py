@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
+from backend.api import Api
 from backend.app import create_app
 from backend.database import db
-from backend.problems import Api
 from elt.database import initialise, migrate
 from elt.settings import Settings
 from elt.vocabulary import Role

@@ -12,7 +12,7 @@ import yaml
 from flask.testing import FlaskClient
 
 from backend import database
-from backend.problems import Api
+from backend.api import Api
 from backend.round_trip import Statement
 from elt.settings import REPOSITORY
 from elt.vocabulary import Role

@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 
 from backend import bodies
 from backend.access import MATRIX, Scope
+from backend.api import Api
 from backend.database import fetch_one
-from backend.problems import Api
 from elt.vocabulary import Role
 
 PROBLEM = "application/problem+json"
@@ -36,6 +36,25 @@ def route(app: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_unknown_address(client: FlaskClient) -> None:
     answer = client.get("/api/nothing-here")
     assert (answer.status_code, answer.content_type) == (404, PROBLEM)
+
+
+def test_an_address_is_what_it_says_or_not_found(client: FlaskClient) -> None:
+    assert client.get("/api/patients/").status_code == 200
+    answer = client.get("/api//patients")
+    assert (answer.status_code, answer.content_type) == (404, PROBLEM)
+
+
+def test_an_answer_to_head_has_the_headers_and_no_body(client: FlaskClient) -> None:
+    whole, head = client.get("/api/patients"), client.head("/api/patients")
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers == whole.headers
+    assert int(head.headers["Content-Length"]) == len(whole.data)
+
+
+def test_what_methods_an_address_takes(client: FlaskClient) -> None:
+    answer = client.options("/api/patients")
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert {"GET", "HEAD", "OPTIONS", "POST"} == {method.strip() for method in answer.headers["Allow"].split(",")}
 
 
 def test_unsupported_method(client: FlaskClient) -> None:

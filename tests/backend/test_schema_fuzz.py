@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from backend.problems import Api
+from backend.api import Api
 from elt.vocabulary import BOUND_ROLES, Role
 
 # Few in the suite; by hand: MEDILINK_FUZZ_EXAMPLES=200 pytest tests/backend/test_schema_fuzz.py

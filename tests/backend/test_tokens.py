@@ -20,8 +20,8 @@ from joserfc.jwk import OctKey, OKPKey, RSAKey
 from pydantic import SecretStr
 
 from backend import access
+from backend.api import Api
 from backend.app import create_app
-from backend.problems import Api
 from backend.tokens import LIFETIME_SECONDS, InvalidToken, Tokens
 from elt import clients
 from elt.settings import Settings

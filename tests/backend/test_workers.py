@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from backend.tokens import Tokens
-from backend.windows import REACH, SLOT, SLOTS, TABLES, Windows
+from backend.windows import SIZE, SLOTS, TABLES, Windows
 from elt.settings import REPOSITORY, Settings
 from elt.vocabulary import Role
 from local.postgres import free_port
@@ -57,7 +57,7 @@ for thread in threads:
             windows.count(f"address {number}", 60)
         assert windows.count("one more", 60) == (1, 60)
         assert windows.count("one more", 60)[0] == 2
-        assert {path.stat().st_size for path in tmp_path.iterdir()} == {SLOT.size * (SLOTS + REACH)}
+        assert {path.stat().st_size for path in tmp_path.iterdir()} == {SIZE}
 
     def test_workers_have_tables_of_their_own_which_go_on_when_they_end(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from backend.problems import Api
+from backend.api import Api
 from elt.contract import contract
 from elt.vocabulary import Role
 

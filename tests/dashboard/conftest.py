@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
-from backend.problems import Api
+from backend.api import Api
 from elt import clients
 from elt.settings import REPOSITORY
 from elt.vocabulary import BOUND_ROLES, Role

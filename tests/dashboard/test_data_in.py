@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from backend.api import Api
 from backend.app import create_app
 from backend.database import db
-from backend.problems import Api
 from elt.contract import MEDILINK_FEEDS, NHS_FEEDS
 from elt.vocabulary import Role
 from tests.conftest import Warehouse

@@ -15,9 +15,9 @@ import pytest
 from flask import g
 
 from backend.access import Scope
+from backend.api import Api
 from backend.app import create_app
 from backend.database import db, fetch_one, pass_publish_gate
-from backend.problems import Api
 from elt.publish import publish
 from tests.releases import MART_ROWS, MARTS, build
 
