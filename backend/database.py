@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import psycopg
-from flask import Flask, g
+from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from psycopg import Connection
-from sqlalchemy import URL
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Engine, event
+from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.pool import PoolProxiedConnection
 
+from backend.context import kept
 from backend.round_trip import Row, Session, Statement
 from elt.database import KEEPALIVES
 from elt.settings import Settings
@@ -26,6 +30,7 @@ STATEMENT_TIMEOUT_SECONDS = 10
 
 # As many connections as a worker has threads (backend/__main__.py): a request never waits for one.
 POOL_SIZE = 4
+POOL_TIMEOUT_SECONDS = 2
 
 READING = Statement("begin isolation level repeatable read read only", is_prepared=True)
 # Held to the end of the transaction: all marts read in it belong to one release. It must come before PostgreSQL takes
@@ -36,10 +41,71 @@ COMMIT = Statement("commit", is_prepared=True)
 db = SQLAlchemy()
 
 
+class Connections:
+    """The connections of an application, one for each request that runs, out of SQLAlchemy's pool.
+
+    A request leaves its connection to the next one: to give it back to the pool and take it out again would be a
+    fifteenth of all that a request costs.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        # A turn for each connection: a semaphore, without the interpreter's part in one.
+        self.turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(POOL_SIZE):
+            self.turns.put(None)
+        self.left: list[PoolProxiedConnection] = []
+        event.listen(engine, "engine_disposed", self._forget)
+
+    def take(self) -> PoolProxiedConnection:
+        """A connection without a transaction. Raises SQLAlchemy's `TimeoutError` when all are in use for too long."""
+        try:
+            self.turns.get(timeout=POOL_TIMEOUT_SECONDS)
+        except Empty:
+            raise NoneFree("all connections are in use") from None
+        try:
+            return self._left() or self.engine.raw_connection()
+        except BaseException:
+            self.turns.put(None)
+            raise
+
+    def put(self, pooled: PoolProxiedConnection) -> None:
+        """Leave a connection to the next request; the pool ends what is unfinished on one."""
+        try:
+            # Nothing is open, and nothing under way.
+            if _connection(pooled).pgconn.transaction_status == TransactionStatus.IDLE:
+                self.left.append(pooled)
+            else:
+                pooled.close()
+        finally:
+            self.turns.put(None)
+
+    def replace(self, pooled: PoolProxiedConnection) -> PoolProxiedConnection:
+        """A new connection for one that the server has closed; those that were left have gone the same way."""
+        try:
+            self.engine.dispose()
+            pooled.invalidate()
+            return self.engine.raw_connection()
+        except BaseException:
+            self.turns.put(None)
+            raise
+
+    def _left(self) -> PoolProxiedConnection | None:
+        try:
+            return self.left.pop()
+        except IndexError:
+            return None
+
+    def _forget(self, _: Engine) -> None:
+        while pooled := self._left():
+            pooled.invalidate()
+
+
 @dataclass
 class Visit:
     """What a request has of the database."""
 
+    connections: Connections
     opening: tuple[Statement, ...] = (READING,)
     """what its reading transaction begins with"""
     pooled: PoolProxiedConnection | None = None
@@ -61,8 +127,9 @@ def connect(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
         "pool_size": POOL_SIZE,
         "max_overflow": 0,
-        "pool_timeout": 2,
-        # The one that was used last: fewer of the server's processes have work to do, each with its own caches.
+        "pool_timeout": POOL_TIMEOUT_SECONDS,
+        # The one that was used last, as of those that were left: fewer of the server's processes have work to do, each
+        # with its own caches.
         "pool_use_lifo": True,
         # Parameters may hold a patient's name, and an error's text ends in a log.
         "hide_parameters": True,
@@ -84,13 +151,14 @@ def connect(app: Flask, settings: Settings) -> None:
         },
     }
     db.init_app(app)
+    with app.app_context():
+        app.extensions["medilink_connections"] = connections = Connections(db.engine)
 
     @app.teardown_appcontext
     def release(_: BaseException | None) -> None:
-        # An unfinished transaction is rolled back when its connection returns to the pool.
-        visit: Visit | None = g.pop("visit", None)
+        visit: Visit | None = kept().pop("visit", None)
         if visit and visit.pooled:
-            visit.pooled.close()
+            connections.put(visit.pooled)
 
 
 def fetch_one(query: str, **parameters: Any) -> Row:
@@ -126,7 +194,7 @@ def fetch_last(query: str, entry: Statement, **parameters: Any) -> Row:
 def reading() -> Connection:
     """Psycopg's connection in the request's transaction, for the steps of `elt`."""
     _read("select", {})
-    return _connection(_visit())
+    return _connection(_pooled(_visit()))
 
 
 def pass_publish_gate() -> None:
@@ -147,7 +215,7 @@ def writing() -> Iterator[Connection]:
     # Without a transaction to end, see that the connection is alive: a write is begun once.
     _send(visit, [COMMIT if visit.is_reading else Statement("select", is_prepared=True)])
     visit.is_reading = False
-    connection = _connection(visit)
+    connection = _connection(_pooled(visit))
     with connection.transaction():
         connection.execute(f"set local role api_write; set local lock_timeout = '3s'; {_writable()}")
         yield connection
@@ -167,9 +235,10 @@ def execute_outside(statement: str, **parameters: Any) -> None:
 
 
 def _visit() -> Visit:
-    visit: Visit | None = g.get("visit")
+    ours = kept()
+    visit: Visit | None = ours.get("visit")
     if visit is None:
-        visit = g.visit = Visit()
+        visit = ours.visit = Visit(current_app.extensions["medilink_connections"])
     return visit
 
 
@@ -196,40 +265,37 @@ def _send(visit: Visit, statements: Sequence[Statement], asked: int = -1) -> lis
     """
     is_first = visit.pooled is None
     try:
-        return _session(visit).send(statements, asked)
+        return _session(_pooled(visit)).send(statements, asked)
     except psycopg.OperationalError:
-        if not is_first or visit.pooled is None or not _connection(visit).closed:
+        if not is_first or visit.pooled is None or not _connection(visit.pooled).closed:
             raise
-        # The others in the pool have gone the same way.
-        db.engine.dispose()
-        visit.pooled.invalidate()
-        visit.pooled = None
-        return _session(visit).send(statements, asked)
+        closed, visit.pooled = visit.pooled, None
+        visit.pooled = visit.connections.replace(closed)
+        return _session(_pooled(visit)).send(statements, asked)
 
 
 def _pooled(visit: Visit) -> PoolProxiedConnection:
     if visit.pooled is None:
-        visit.pooled = db.engine.raw_connection()
+        visit.pooled = visit.connections.take()
     return visit.pooled
 
 
-def _connection(visit: Visit) -> Connection:
-    connection: Connection = _pooled(visit).driver_connection  # type: ignore[assignment]
+def _connection(pooled: PoolProxiedConnection) -> Connection:
+    connection: Connection = pooled.driver_connection  # type: ignore[assignment]
     return connection
 
 
-def _session(visit: Visit) -> Session:
-    """What a connection keeps, as long as it is in the pool."""
-    kept = _pooled(visit).info
-    session: Session | None = kept.get("session")
+def _session(pooled: PoolProxiedConnection) -> Session:
+    """What a connection keeps from one request to the next."""
+    session: Session | None = pooled.info.get("session")
     if session is None:
-        session = kept["session"] = Session(_connection(visit))
+        session = pooled.info["session"] = Session(_connection(pooled))
     return session
 
 
 def _scope() -> Statement:
     """What makes row-level security let through what the caller may see; numbers and our own words only."""
-    scope = g.get("scope")
+    scope = kept().get("scope")
     if scope == "own":
         return Statement(_facilities())
     return Statement("set local role api_read_all" if scope else "set local medilink.facilities = ''", is_prepared=True)
@@ -237,8 +303,8 @@ def _scope() -> Statement:
 
 def _writable() -> str:
     """The same for what they may write."""
-    return _facilities() if g.scope == "own" else "set local medilink.every_facility = 'on'"
+    return _facilities() if kept().scope == "own" else "set local medilink.every_facility = 'on'"
 
 
 def _facilities() -> str:
-    return f"set local medilink.facilities = '{g.caller.facilities}'"
+    return f"set local medilink.facilities = '{kept().caller.facilities}'"
