@@ -31,14 +31,25 @@ def _server_process(app: Api) -> int:
         return found
 
 
+def _processes(admin: psycopg.Connection) -> list[tuple[int]]:
+    return admin.execute("select pid from pg_stat_activity where application_name = 'medilink-api'").fetchall()
+
+
 def _states(admin: psycopg.Connection) -> list[tuple[str]]:
     return admin.execute("select state from pg_stat_activity where application_name = 'medilink-api'").fetchall()
 
 
-def test_a_request_leaves_its_connection_to_the_next(app: Api, admin: psycopg.Connection) -> None:
-    first = _server_process(app)
-    assert [_server_process(app) for _ in range(5)] == [first] * 5
-    assert _states(admin) == [("idle",)]
+def test_a_request_leaves_its_connection_to_the_next(
+    client: FlaskClient, connections: Connections, admin: psycopg.Connection
+) -> None:
+    # Pages end their transaction themselves; what leaves one open goes back to the pool.
+    assert client.get("/api/facilities").status_code == 200
+    left = list(connections.left)
+    first = _processes(admin)
+    for _ in range(5):
+        assert client.get("/api/facilities").status_code == 200
+    assert (connections.left, _processes(admin)) == (left, first)
+    assert (len(left), len(first)) == (1, 1)
 
 
 def test_no_transaction_is_left(app: Api, admin: psycopg.Connection) -> None:
@@ -78,6 +89,25 @@ def test_one_that_the_server_closed_is_replaced_by_a_new_one(
         _server_process(app)
 
 
+def test_a_replacement_that_fails_gives_one_turn_back(
+    app: Api, connections: Connections, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two would let in more requests than there are connections; none would lose a connection for good."""
+    _server_process(app)
+    admin.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'medilink-api'"
+    )
+
+    def fail() -> None:
+        raise GivenUp
+
+    monkeypatch.setattr(connections.engine, "dispose", fail)
+    with pytest.raises(GivenUp):
+        _server_process(app)
+    monkeypatch.undo()
+    assert connections.turns.qsize() == POOL_SIZE
+
+
 def test_nothing_that_was_not_sent_is_left(app: Api, connections: Connections) -> None:
     """Statements that wait in a connection's pipeline would run in the next request."""
     pooled = connections.take()
@@ -89,11 +119,20 @@ def test_nothing_that_was_not_sent_is_left(app: Api, connections: Connections) -
         assert fetch_one("select current_setting('medilink.remains', true)") == (None,)
 
 
-def test_more_requests_than_connections(client: FlaskClient, admin: psycopg.Connection) -> None:
+def test_more_requests_than_connections(
+    app: Api, connections: Connections, monkeypatch: pytest.MonkeyPatch, admin: psycopg.Connection
+) -> None:
+    """Each waits for its turn; the pool, which would let them wait too, is not what bounds them here."""
+    monkeypatch.setattr(connections.engine.pool, "_max_overflow", 100)
+
+    def ask(_: int) -> None:
+        with app.app_context():
+            fetch_one("select pg_sleep(0.02)")
+
     with ThreadPoolExecutor(4 * POOL_SIZE) as threads:
-        answers = list(threads.map(lambda _: client.application.test_client().get("/health").status_code, range(200)))
-    assert answers == [200] * 200
-    assert len(_states(admin)) <= POOL_SIZE
+        list(threads.map(ask, range(20 * POOL_SIZE)))
+    assert len(_processes(admin)) == POOL_SIZE
+    assert connections.turns.qsize() == POOL_SIZE
 
 
 def test_who_finds_none_free_is_told_and_the_next_is_served(client: FlaskClient, connections: Connections) -> None:
