@@ -45,7 +45,7 @@ class Connections:
     """The connections of an application, one for each request that runs, out of SQLAlchemy's pool.
 
     A request leaves its connection to the next one: to give it back to the pool and take it out again would be a
-    fifteenth of all that a request costs.
+    fifteenth of the instructions of a page.
     """
 
     def __init__(self, engine: Engine) -> None:
